@@ -1,0 +1,3 @@
+from headgate.cli.main import main
+
+main()
