@@ -1,0 +1,1 @@
+"""Who may send, and how much: client keys, their limits, and the guard of a gateway that asks for no key."""

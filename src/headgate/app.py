@@ -1,0 +1,279 @@
+"""Puts the rooms together: the only file that knows all of them.
+
+A configuration becomes a `Serving` (what requests are served with). A reload builds the next one beside the first and
+swaps it in: requests under way keep the one they began with, and nothing that a new one needs is torn down before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headgate import __version__, clock
+from headgate.config import load as config_load
+from headgate.config import settings
+from headgate.config.load import Loaded
+from headgate.config.schema import Config, home
+from headgate.errors import ConfigError, HeadgateError
+from headgate.relay.listing import Listing
+from headgate.relay.relay import Relay
+from headgate.relay.upstream.client import UpstreamClient, endpoint
+from headgate.routing.plan import Catalog, Router
+from headgate.routing.target import Provider
+from headgate.server.client import BodyLimits
+from headgate.server.gateway import Gateway, Serving
+from headgate.server.operations import operations
+from headgate.telemetry.events import Telemetry
+
+if TYPE_CHECKING:
+    from headgate.access.service import Access
+    from headgate.ledger.database import Ledger
+
+#: How often the configuration file is looked at.
+WATCH_S = 1.0
+_PROBE_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigReloaded:
+    """Emitted when a changed configuration has come into force. restart: the sections that wait for a restart."""
+
+    path: str
+    providers: int
+    restart: tuple[str, ...]
+    message = "configuration reloaded"
+
+    @property
+    def level(self) -> str:
+        return "warning" if self.restart else "info"
+
+    def fields(self) -> dict[str, object]:
+        fields: dict[str, object] = {"path": self.path, "providers": self.providers}
+        if self.restart:
+            fields["needs_restart"] = list(self.restart)
+        return fields
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRefused:
+    """Emitted when a changed configuration cannot be used; the old one stays in force."""
+
+    path: str
+    findings: tuple[str, ...]
+    level = "error"
+    message = "configuration not reloaded: the old one stays in force"
+
+    def fields(self) -> dict[str, object]:
+        return {"path": self.path, "findings": list(self.findings)}
+
+
+class App:
+    """One process' gateway.
+
+    options: settings from the command line, which win over the file at a reload too. shared_limits: a file in which
+    several workers count the requests of each key together; None where there is one worker.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        telemetry: Telemetry,
+        *,
+        options: dict[str, object] | None = None,
+        shared_limits: Path | None = None,
+    ) -> None:
+        self._loaded = loaded
+        self._telemetry = telemetry
+        self._emit = telemetry.emit
+        self._options = options or {}
+        self._demo: str | None = None
+        self._demo_state: str | None = None
+        self._shared_limits = shared_limits
+        self._upstream = UpstreamClient()
+        self._listing: Listing | None = None
+        self._router = Router(Catalog((), {}))
+        self._ledger: Ledger | None = None
+        self._access: Access | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reloading = asyncio.Lock()
+        self._started_s = clock.monotonic_s()
+        self.stopping = False
+        self.gateway: Gateway | None = None
+
+    @property
+    def config(self) -> Config:
+        return self._loaded.config
+
+    async def start(self) -> None:
+        """Raises LedgerError where keys are asked for and cannot be read."""
+        serving = await self._serving(self.config)
+        pages = operations(self.health, self.not_ready, self._telemetry.metrics.page)
+        self.gateway = Gateway(serving, pages, self._emit)
+        if self._loaded.path is not None:
+            self._tasks.append(asyncio.create_task(self._watch(), name="configuration watch"))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._listing is not None:
+            await self._listing.stop()
+        if self._access is not None:
+            await self._access.stop()
+        if self._ledger is not None:
+            await self._ledger.close()
+        self._upstream.close()
+
+    async def _serving(self, config: Config) -> Serving:
+        """What this configuration serves with. The old listing goes on until the new one stands."""
+        providers = settings.providers(config)
+        access = await self._access_of(config)
+        old = self._listing
+        listing = Listing(self._upstream, providers, lambda: self._relist(listing, providers), self._emit,
+                          old.listed if old is not None else None)  # fmt: skip
+        self._relist(listing, providers)
+        listing.start()
+        self._listing = listing
+        if old is not None:
+            await old.stop()
+        return Serving(
+            router=lambda: self._router,
+            models_known=listing.known,
+            relay=Relay(self._upstream, self._emit),
+            access=access,
+            body_limits=BodyLimits(config.server.max_body_mib * 1024 * 1024, config.server.body_timeout_s),
+        )
+
+    def _relist(self, listing: Listing, providers: tuple[Provider, ...]) -> None:
+        self._router = Router(Catalog(providers, dict(listing.listed)))
+
+    async def _access_of(self, config: Config) -> Access | None:
+        """The keys, where they are asked for. Once opened, the ledger stays open: the next reload may ask again."""
+        if config.auth == "open":
+            return None
+        if self._access is None:
+            from headgate.access.service import Access
+            from headgate.access.store import KeyStore
+            from headgate.ledger.database import open_ledger
+
+            self._ledger = await open_ledger(settings.ledger_url(config))
+            self._access = Access(KeyStore(self._ledger), emit=self._emit, limits=self._limits())
+            await self._access.start()
+        return self._access
+
+    def _limits(self) -> Any:
+        if self._shared_limits is None:
+            return None
+        from headgate.access.shared import SharedLimits
+
+        return SharedLimits(self._shared_limits)
+
+    # --- reload ---------------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        path, seen = self._loaded.path, self._loaded.fingerprint
+        assert path is not None
+        while True:
+            await asyncio.sleep(WATCH_S)
+            now = config_load.fingerprint(path)
+            if now is not None and now != seen:
+                seen = now
+                await self.reload()
+
+    async def reload(self) -> None:
+        """Takes the configuration file as it is now, if it can be used. Never raises."""
+        path = self._loaded.path
+        if path is None or self.gateway is None:
+            return
+        async with self._reloading:
+            try:
+                loaded = await asyncio.to_thread(config_load.load, path, options=self._options)
+                serving = await self._serving(loaded.config)
+            except ConfigError as error:
+                found = tuple(f"{f.path}: {f.problem}. {f.fix}" for f in error.findings)
+                self._emit(ConfigRefused(str(path), found))
+                return
+            except HeadgateError as error:
+                self._emit(ConfigRefused(str(path), (str(error),)))
+                return
+            restart = settings.needs_restart(self.config, loaded.config)
+            self._loaded = loaded
+            self.gateway.serving = serving
+            self._emit(ConfigReloaded(str(path), len(loaded.config.providers), restart))
+
+    # --- what is known of it --------------------------------------------------------------------------------------
+
+    def expect_demo(self, state: str) -> None:
+        """The embedded engine is on its way, or failed; `state` is what `/ready` says of it."""
+        self._demo_state = state
+
+    async def take_demo(self, loaded: Loaded, name: str) -> None:
+        """The embedded engine runs, as the provider `name` of this configuration. Returns when it has answered once."""
+        assert self.gateway is not None
+        self._loaded = loaded
+        self.gateway.serving = await self._serving(loaded.config)
+        provider = next(p for p in self._router.catalog.providers if p.name == name)
+        self._demo, self._demo_state = name, "the embedded engine has not answered yet"
+        to = endpoint("POST", f"{provider.base_url}/completions", [(b"content-type", b"application/json")])
+        while True:
+            try:
+                status, _ = await self._upstream.call(to, b'{"prompt":"hello","max_tokens":1}', 10.0, 1024 * 1024)
+                if status == 200:
+                    break
+            except HeadgateError:
+                pass
+            await asyncio.sleep(_PROBE_EVERY_S)
+        self._demo_state = None
+
+    def not_ready(self) -> str | None:
+        """Why requests cannot be served; None when they can."""
+        if self.stopping:
+            return "headgate is stopping"
+        if self._demo_state is not None:
+            return self._demo_state
+        if not self.config.providers:
+            return "no providers are configured"
+        if not self._router.catalog.targets():
+            silent = self._listing.silent if self._listing is not None else {}
+            why = "; ".join(f"{name}: {reason}" for name, reason in silent.items())
+            return f"no provider has a model to ask for{': ' + why if why else ' yet'}"
+        return None
+
+    def health(self) -> dict[str, Any]:
+        catalog = self._router.catalog
+        silent = self._listing.silent if self._listing is not None else {}
+        providers = [
+            {
+                "name": p.name,
+                "kind": p.kind,
+                "state": "unlisted" if p.name in silent else "ok",
+                "models": len(catalog.models_of(p)),
+                **({"why": silent[p.name]} if p.name in silent else {}),
+            }
+            for p in catalog.providers
+        ]
+        ledger: dict[str, Any] = {"state": "unused"}
+        if self._access is not None:
+            ledger = {"state": "ok"} if self._access.healthy else {"state": "unreachable"}
+        reason = self.not_ready()
+        return {
+            "status": "ok" if reason is None else "not ready",
+            **({"reason": reason} if reason is not None else {}),
+            "version": __version__,
+            "uptime_s": round(clock.monotonic_s() - self._started_s, 1),
+            "pid": os.getpid(),
+            "ledger": ledger,
+            "providers": providers,
+            "engines": [] if self._demo is None else [{"name": self._demo, "answered": self._demo_state is None}],
+            "nodes": [],
+        }
+
+
+def state_home() -> Path:
+    """$HEADGATE_HOME, made where it does not exist; only its owner may look into it."""
+    place = home()
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return place

@@ -1,0 +1,171 @@
+"""Several workers: a parent that owns the socket and what must exist once, and the processes that serve.
+
+The parent serves nothing. It binds, finds or starts what a gateway without a configuration uses, starts the workers on
+the one socket, starts one again that has died, and passes signals on. The workers share the counts of each key's limits
+in one file, and `/metrics` of any of them is the sum of all. A worker whose parent is gone ends by itself, since its
+standard input is a pipe that only the parent holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headgate.clock import monotonic_s
+from headgate.engines.process import Backoff
+
+if TYPE_CHECKING:
+    from headgate.config.load import Loaded
+
+_WORKER = "HEADGATE_WORKER"
+
+
+def run_workers(loaded: Loaded, options: dict[str, object]) -> int:
+    """The parent's whole life; its exit status."""
+    return asyncio.run(_Parent(loaded, options).run())
+
+
+class _Parent:
+    def __init__(self, loaded: Loaded, options: dict[str, object]) -> None:
+        self._loaded = loaded
+        self._options = options
+        self._children: set[asyncio.subprocess.Process] = set()
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> int:
+        from headgate.access.shared import create
+        from headgate.app import state_home
+        from headgate.cli.serve import discovered, say_found, say_try, start_demo, url_of
+        from headgate.server.listen import bind
+
+        settings = self._loaded.config.server
+        sock = bind(settings.host, settings.port)
+        self._listen_to_signals()
+        scratch = Path(tempfile.mkdtemp(prefix="headgate-"))
+        engine, limits = None, None
+        try:
+            if self._loaded.path is None and not self._loaded.config.providers:
+                self._loaded, found, starts_demo = await discovered(self._loaded, self._options)
+                say_found(self._loaded, found, url_of(sock), starts_demo)
+                if starts_demo:
+                    engine, self._loaded = await start_demo(
+                        self._loaded, self._options, _parent_telemetry(self._loaded)
+                    )
+            else:
+                say_found(self._loaded, [], url_of(sock), False)
+            limits = create(state_home() / "run")
+            keepers = [asyncio.create_task(self._keep(sock, scratch, limits)) for _ in range(settings.workers)]
+            if engine is not None:
+                say_try(self._loaded.config.auth, url_of(sock), f"demo/{engine.alias}")
+            await asyncio.gather(*keepers)
+        finally:
+            if engine is not None:
+                await engine.stop()
+            shutil.rmtree(scratch, ignore_errors=True)
+            if limits is not None:
+                limits.unlink(missing_ok=True)
+        return 0
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def forward(number: signal.Signals) -> None:
+            if number is not signal.SIGHUP:
+                self._stopping.set()
+            for child in self._children:
+                if child.returncode is None:
+                    child.send_signal(number)
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, forward, number)
+
+    async def _keep(self, sock: socket.socket, scratch: Path, limits: Path) -> None:
+        """Keeps one worker running until the stop."""
+        backoff = Backoff(first_s=0.1, most_s=10.0)
+        while not self._stopping.is_set():
+            child = await self._start(sock, scratch, limits)
+            backoff.started(monotonic_s())
+            status = await child.wait()
+            self._children.discard(child)
+            _forget_metrics(scratch, child.pid)
+            if self._stopping.is_set():
+                return
+            delay_s = backoff.failed(monotonic_s())
+            print(f"headgate: a worker ended with status {status}; another starts in {delay_s:g} s", file=sys.stderr)
+            try:
+                await asyncio.wait_for(self._stopping.wait(), delay_s)
+            except TimeoutError:
+                continue
+
+    async def _start(self, sock: socket.socket, scratch: Path, limits: Path) -> asyncio.subprocess.Process:
+        task = {
+            "fd": sock.fileno(),
+            "config": str(self._loaded.path) if self._loaded.path is not None else None,
+            "options": {k: v for k, v in self._options.items() if v is not None},
+            "limits": str(limits),
+            "providers": [_plain(p) for p in self._loaded.config.providers] if self._loaded.path is None else None,
+        }
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "from headgate.cli.workers import worker_main; worker_main()",
+            stdin=asyncio.subprocess.PIPE,
+            pass_fds=[sock.fileno()],
+            start_new_session=True,
+            env={**os.environ, _WORKER: json.dumps(task), "PROMETHEUS_MULTIPROC_DIR": str(scratch)},
+        )
+        self._children.add(child)
+        return child
+
+
+def _plain(provider: object) -> dict[str, object]:
+    """A provider as it would stand in a file, its key included: it goes to a child of ours, in its environment, where
+    the key it was found with stands too."""
+    from headgate.config.schema import ProviderSettings
+
+    assert isinstance(provider, ProviderSettings)
+    values = provider.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    if provider.api_key is not None:
+        values["api_key"] = provider.api_key.get_secret_value()
+    return values
+
+
+def _parent_telemetry(loaded: Loaded):  # type: ignore[no-untyped-def]
+    from headgate.telemetry.events import Telemetry
+    from headgate.telemetry.logs import set_up
+    from headgate.telemetry.metrics import Metrics
+
+    log, _ = set_up(loaded.config.log.format, loaded.config.log.level)
+    return Telemetry(log, Metrics())
+
+
+def _forget_metrics(scratch: Path, pid: int) -> None:
+    """A worker that is gone has no requests in flight; what it has counted stays counted."""
+    for path in scratch.glob(f"gauge_live*_{pid}.db"):
+        path.unlink(missing_ok=True)
+
+
+def worker_main() -> None:
+    """What a worker runs. Its task comes in the environment, where only the same user can read it."""
+    import uvloop
+
+    from headgate.cli.serve import _Process, with_providers
+    from headgate.config.load import load
+
+    task = json.loads(os.environ.pop(_WORKER))
+    options: dict[str, object] = task["options"]
+    if task["config"] is not None:
+        loaded = load(Path(task["config"]), options=options)
+    else:
+        loaded = load(None, options=options, file_optional=True)
+        loaded = with_providers(loaded, options, task["providers"])
+    sock = socket.socket(fileno=task["fd"])
+    sys.exit(uvloop.run(_Process(loaded, options, sock, Path(task["limits"])).run()))

@@ -1,0 +1,312 @@
+"""One client request from start to finish. Read this file first.
+
+    plan ─> for each candidate: one attempt ─> the client
+                                            └> one record, emitted once, whatever the ending
+
+An attempt is one physical request to one target. It ends in one of two ways. Either the client has been answered
+(whole, or with a stream that was started), and then nothing else can be tried; or it returns a `Problem`, nothing has
+reached the client, and the next candidate may be tried. When none is left the last problem is the answer.
+
+Rules that hold whatever happens:
+
+1. A stream is started towards the client only with the first content. Openings are held back until then, so that a
+   target that fails early can still be replaced, and its failure has a proper status.
+2. A stream that does not end as its dialect demands is never ended cleanly: its client gets an error event.
+3. Every request comes to `finish` once, and every connection is released where it was taken.
+4. A byte that was sent upstream is never sent again to the same target.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from headgate import clock
+from headgate.errors import ConnectFailed, Problem, Reason, UpstreamFault, UpstreamTimeout
+from headgate.relay import faults
+from headgate.relay import headers as crossing
+from headgate.relay.client import Client, Headers
+from headgate.relay.record import AttemptRecord, Defect, Outcome, RequestFinished, RequestRecord
+from headgate.relay.stream import pump
+from headgate.relay.upstream.client import Endpoint, UpstreamClient, endpoint
+from headgate.relay.upstream.connection import Connection
+from headgate.routing.plan import Plan
+from headgate.routing.target import Provider
+from headgate.wire import anthropic_messages, problems
+from headgate.wire.answer import Answer, NotAnAnswer
+from headgate.wire.dialect import COUNT_TOKENS_PATH, PATHS
+from headgate.wire.request import Request
+
+#: An answer that is not streamed is held whole: it is checked before its status is passed on.
+MAX_ANSWER_BYTES = 128 * 1024 * 1024
+MAX_ERROR_BYTES = 1024 * 1024
+
+#: After a request's own deadline, for what no other deadline ends: a client that has stopped reading.
+BACKSTOP_S = 1.0
+
+Emit = Callable[[object], None]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One client request on its way. record: what becomes known of it. headers: the client's, names in lower case.
+    until_s: the request's own deadline on the monotonic clock. count_only: a count of tokens is asked for."""
+
+    request: Request
+    client: Client
+    record: RequestRecord
+    headers: Headers
+    until_s: float
+    count_only: bool = False
+
+
+class Relay:
+    """Serves requests over one configuration of providers; a reload makes a new one over the same upstream client."""
+
+    def __init__(self, upstream: UpstreamClient, emit: Emit) -> None:
+        self._upstream = upstream
+        self._emit = emit
+        self._endpoints: dict[tuple[str, str], Endpoint] = {}
+
+    async def serve(self, exchange: Exchange, plan: Plan) -> None:
+        """Answers the client from the plan's candidates. Never raises; leaves the record emitted."""
+        record = exchange.record
+        task = asyncio.current_task()
+        assert task is not None
+        left_s = exchange.until_s - clock.monotonic_s()
+        backstop = asyncio.get_running_loop().call_later(left_s + BACKSTOP_S, task.cancel)
+        try:
+            problem = await self._try_candidates(exchange, plan)
+            if problem is None:
+                pass
+            elif exchange.count_only and faults.cannot_count(record.attempts[-1]):
+                await answer_estimate(exchange)
+            else:
+                record.problem = problem
+                await refuse(exchange.client, record, problem)
+        except asyncio.CancelledError:
+            await self._cancelled(exchange)
+        except Exception as error:
+            await self._failed(exchange, error)
+        finally:
+            backstop.cancel()
+            self.finish(record)
+
+    async def _try_candidates(self, exchange: Exchange, plan: Plan) -> Problem | None:
+        """The attempt loop. None when the client has been answered, else the last attempt's problem."""
+        problem: Problem | None = None
+        record = exchange.record
+        for target in plan.candidates:
+            attempt = AttemptRecord(len(record.attempts) + 1, target, clock.monotonic_s())
+            record.attempts.append(attempt)
+            try:
+                problem = await self._attempt(exchange, attempt)
+            except asyncio.CancelledError:
+                attempt.outcome = _why_cancelled(exchange)
+                raise
+            finally:
+                attempt.total_s = clock.monotonic_s() - attempt.started_s
+                record.outcome = attempt.outcome
+            attempt.problem = attempt.problem or problem
+            if problem is None:
+                record.problem = attempt.problem
+                return None
+            if exchange.client.headers_sent or clock.monotonic_s() >= exchange.until_s:
+                break
+        return problem
+
+    async def _attempt(self, exchange: Exchange, attempt: AttemptRecord) -> Problem | None:
+        """One physical request. A Problem means that nothing has reached the client."""
+        target = attempt.target
+        provider = target.provider
+        request = exchange.request
+        path = COUNT_TOKENS_PATH if exchange.count_only else PATHS[request.dialect]
+        body = request.upstream_body(target.model)
+        record = exchange.record
+        try:
+            to = self._endpoint(provider, path)
+            asked_s = clock.monotonic_s()
+            connection = await self._upstream.connect(
+                to, max(0.0, min(provider.timeouts.connect_s, exchange.until_s - asked_s))
+            )
+        except (ConnectFailed, UpstreamTimeout) as fault:
+            attempt.outcome = Outcome.UNREACHABLE
+            return faults.unreachable(provider, fault)
+        attempt.started_s = clock.monotonic_s()
+        record.waited_s += attempt.started_s - asked_s
+        try:
+            connection.send(to.head + crossing.to_upstream(exchange.headers, request.dialect, len(body)) + body)
+            attempt.sent = True
+            if request.stream and not exchange.count_only:
+                return await self._stream(exchange, attempt, connection)
+            return await self._whole(exchange, attempt, connection)
+        except UpstreamFault as fault:
+            return faults.at_fault(attempt, fault)
+        finally:
+            connection.release()
+
+    async def _whole(self, exchange: Exchange, attempt: AttemptRecord, connection: Connection) -> Problem | None:
+        """An answer that is not streamed: read to its end and checked before anything is passed on."""
+        within_s, until = attempt.target.provider.timeouts.response_s, exchange.until_s
+        await connection.head("response", within_s, until)
+        attempt.status = connection.status
+        left_s = within_s - (clock.monotonic_s() - attempt.started_s)
+        if connection.status != 200:
+            return await self._error(exchange, attempt, connection, left_s)
+        body = await connection.body(MAX_ANSWER_BYTES, "response", max(0.0, left_s), until)
+        exchange.record.waited_s += clock.monotonic_s() - attempt.started_s
+        try:
+            attempt.usage = _read(exchange, body).usage
+        except NotAnAnswer as fault:
+            return faults.no_answer(attempt, fault.problem)
+        # The record says completed once the whole answer is with the client's socket; until then it may still leave.
+        head = answer_headers(exchange.record, attempt, connection.headers)
+        await exchange.client.respond(200, [*head, (b"content-type", b"application/json")], body)
+        attempt.delivered_bytes = len(body)
+        attempt.outcome = Outcome.COMPLETED
+        exchange.record.status = 200
+        return None
+
+    async def _stream(self, exchange: Exchange, attempt: AttemptRecord, connection: Connection) -> Problem | None:
+        """A streamed answer: its head is judged here, its events by the pump."""
+        timeouts = attempt.target.provider.timeouts
+        await connection.head("first_token", timeouts.first_token_s, exchange.until_s)
+        attempt.status = connection.status
+        left_s = timeouts.first_token_s - (clock.monotonic_s() - attempt.started_s)
+        if connection.status != 200:
+            return await self._error(exchange, attempt, connection, left_s)
+        content_type = crossing.value_of(connection.headers, b"content-type") or b""
+        if content_type.partition(b";")[0].strip().lower() != b"text/event-stream":
+            body = await connection.body(MAX_ERROR_BYTES, "response", max(0.0, left_s), exchange.until_s)
+            return faults.no_answer(attempt, _not_a_stream(exchange.request, content_type, body))
+
+        async def start() -> None:
+            exchange.record.waited_s += clock.monotonic_s() - attempt.started_s
+            await exchange.client.start(200, [*answer_headers(exchange.record, attempt, connection.headers), *_STREAM])
+            exchange.record.status = 200
+
+        return await pump(exchange.request, exchange.client, attempt, connection, exchange.until_s, start)
+
+    async def _error(
+        self, exchange: Exchange, attempt: AttemptRecord, connection: Connection, within_s: float
+    ) -> Problem:
+        """The upstream's own refusal or failure."""
+        body = await connection.body(MAX_ERROR_BYTES, "response", max(0.0, within_s), exchange.until_s)
+        exchange.record.waited_s += clock.monotonic_s() - attempt.started_s
+        retry_after_s = crossing.retry_after_s(connection.headers, clock.wall_s())
+        return faults.error_answer(attempt, connection.status, body, retry_after_s)
+
+    def _endpoint(self, provider: Provider, path: str) -> Endpoint:
+        key = (provider.name, path)
+        found = self._endpoints.get(key)
+        if found is None:
+            url = provider.base_url + path.removeprefix("/v1")
+            found = self._endpoints[key] = endpoint("POST", url, crossing.fixed(provider))
+        return found
+
+    async def _cancelled(self, exchange: Exchange) -> None:
+        """The client left, or the grace period of a stop is over, or the request outlived its deadline."""
+        record = exchange.record
+        record.outcome = _why_cancelled(exchange)
+        if exchange.client.gone:
+            return
+        problem = (
+            Problem(Reason.UPSTREAM_TIMEOUT, "the request took longer than its timeouts.total_s")
+            if record.outcome is Outcome.TIMEOUT
+            else Problem(Reason.SHUTTING_DOWN, "headgate is stopping", retry_after_s=1)
+        )
+        record.problem = problem
+        try:
+            async with asyncio.timeout(1.0):
+                await refuse(exchange.client, record, problem)
+        except (TimeoutError, asyncio.CancelledError):
+            pass  # the record says how it ended
+
+    async def _failed(self, exchange: Exchange, error: Exception) -> None:
+        """A defect of ours: the client learns that it was ours, the log learns what."""
+        record = exchange.record
+        record.outcome = Outcome.INTERNAL
+        record.problem = Problem(Reason.INTERNAL, "headgate failed; its log has the details under this request's id")
+        self._emit(Defect(record.id, error))
+        await refuse(exchange.client, record, record.problem)
+
+    def finish(self, record: RequestRecord) -> None:
+        """The one place that every request comes to, once."""
+        record.total_s = clock.monotonic_s() - record.started_s
+        self._emit(RequestFinished(record))
+
+
+_STREAM: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+def _read(exchange: Exchange, body: bytes) -> Answer:
+    if exchange.count_only:
+        anthropic_messages.read_count(body)
+        return Answer(None)
+    return exchange.request.read_answer(body)
+
+
+def answer_headers(record: RequestRecord, attempt: AttemptRecord, upstream: Headers) -> Headers:
+    """What headgate says of an answer, and what it passes on of the upstream's headers."""
+    own_ms = (clock.monotonic_s() - record.started_s - record.waited_s) * 1000
+    upstream_id = crossing.value_of(upstream, b"x-request-id") or crossing.value_of(upstream, b"request-id")
+    if upstream_id is not None:
+        attempt.upstream_request_id = upstream_id[:200].decode("latin-1")
+    return [
+        (b"x-headgate-request-id", record.id.encode()),
+        (b"x-headgate-target", attempt.target.name.encode()),
+        (b"x-headgate-attempts", b"%d" % attempt.number),
+        (b"x-headgate-overhead-ms", b"%.2f" % own_ms),
+        *crossing.to_client(upstream),
+    ]
+
+
+async def refuse(client: Client, record: RequestRecord, problem: Problem) -> None:
+    """Answers with a problem: as a whole body, or, where a stream has begun, as its last event."""
+    if client.headers_sent:
+        await client.write(problems.event(record.dialect, problem))
+        await client.end()
+        return
+    record.status = problem.status
+    head: Headers = [
+        (b"content-type", b"application/json"),
+        (b"x-headgate-request-id", record.id.encode()),
+        (b"x-headgate-attempts", b"%d" % len(record.attempts)),
+    ]
+    if problem.retry_after_s is not None:
+        head.append((b"retry-after", b"%d" % max(1, -(-problem.retry_after_s // 1))))
+    await client.respond(problem.status, head, problems.body(record.dialect, problem, record.id))
+
+
+def _why_cancelled(exchange: Exchange) -> Outcome:
+    if exchange.client.gone:
+        return Outcome.CLIENT_GONE
+    return Outcome.TIMEOUT if clock.monotonic_s() >= exchange.until_s else Outcome.SHUTDOWN
+
+
+def _not_a_stream(request: Request, content_type: bytes, body: bytes) -> Problem:
+    try:
+        request.read_answer(body)
+    except NotAnAnswer as fault:
+        return fault.problem
+    kind = content_type[:60].decode("latin-1") or "no content type"
+    return Problem(Reason.UPSTREAM_INVALID, f"answered a request for a stream with one whole answer ({kind})")
+
+
+async def answer_estimate(exchange: Exchange) -> None:
+    """Answers a count of tokens with an estimate, and says that it is one."""
+    record = exchange.record
+    record.outcome = Outcome.COMPLETED
+    record.problem = None
+    record.status = 200
+    head: Headers = [
+        (b"content-type", b"application/json"),
+        (b"x-headgate-request-id", record.id.encode()),
+        (b"x-headgate-estimated", b"input_tokens"),
+    ]
+    await exchange.client.respond(200, head, anthropic_messages.count_answer(exchange.request.counted_tokens()))

@@ -1,0 +1,250 @@
+"""The ASGI application: which path is which dialect, who may call, and the way into the relay.
+
+    head:  open mode: may this page call here?   keys: whose key is it?
+    body:  read within limits, parsed, checked in its dialect
+    plan:  the targets for its model             limits: has the key room for it?
+    relay: from here to the record
+
+Everything that is refused on this way is refused in the client's dialect, and has a record like any other request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from headgate import clock, ids
+from headgate.access import trust
+from headgate.access.keys import Key
+from headgate.access.service import Access
+from headgate.errors import Problem, Reason
+from headgate.relay.client import Headers
+from headgate.relay.record import Defect, Outcome, RequestRecord
+from headgate.relay.relay import Emit, Exchange, Relay, answer_estimate, refuse
+from headgate.routing.plan import Plan, Router
+from headgate.routing.target import Target, Timeouts
+from headgate.server.client import AsgiClient, BodyLimits, ClientGone, Receive, Scope, Send, read_body
+from headgate.server.protocol import CYCLE
+from headgate.wire import models as model_lists
+from headgate.wire import problems
+from headgate.wire.dialect import COUNT_TOKENS_PATH, PATHS, Dialect
+from headgate.wire.request import Request, parse
+
+_BY_PATH = {path: dialect for dialect, path in PATHS.items()} | {COUNT_TOKENS_PATH: Dialect.MESSAGES}
+_MODELS = "/v1/models"
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What requests are served with. A reload puts another in its place; requests under way keep theirs.
+
+    router: the one for the catalog as it is now. models_known: returns when every provider that lists its models has
+    been asked once, or soon. access: None in open mode.
+    """
+
+    router: Callable[[], Router]
+    models_known: Callable[[], Awaitable[None]]
+    relay: Relay
+    access: Access | None
+    body_limits: BodyLimits = field(default_factory=BodyLimits)
+
+
+class Gateway:
+    """The ASGI callable. operations: the application for every path that is not inference."""
+
+    def __init__(self, serving: Serving, operations: Callable[[Scope, Receive, Send], object], emit: Emit) -> None:
+        self.serving = serving
+        self._operations = operations
+        self._emit = emit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        path: str = scope["path"]
+        if len(path) > 1 and path[-1] == "/":
+            path = path.rstrip("/")
+        try:
+            dialect = _BY_PATH.get(path)
+            if dialect is not None:
+                await self._infer(_Call(self.serving, dialect, path, scope, receive, send))
+            elif path == _MODELS or path.startswith(_MODELS + "/"):
+                await self._models(path, scope, send)
+            else:
+                scope["path"] = path
+                await self._operations(scope, receive, send)  # type: ignore[misc]
+        except asyncio.CancelledError:
+            cycle = scope.get(CYCLE)
+            if cycle is None or not cycle.disconnected:
+                raise
+
+    async def _infer(self, call: _Call) -> None:
+        """One inference request. Every way out of here has come to `Relay.finish` once."""
+        record, relay = call.record, call.serving.relay
+        try:
+            ready = await call.prepare()
+            if isinstance(ready, Problem):
+                await call.refuse(ready, Outcome.REFUSED)
+        except (asyncio.CancelledError, ClientGone):
+            record.outcome = Outcome.CLIENT_GONE if call.client.gone else Outcome.SHUTDOWN
+            ready = None
+        except Exception as error:
+            self._emit(Defect(record.id, error))
+            ready = Problem(Reason.INTERNAL, "headgate failed; its log has the details under this request's id")
+            await call.refuse(ready, Outcome.INTERNAL)
+        if isinstance(ready, tuple):
+            await relay.serve(*ready)
+            call.settle()
+        else:
+            relay.finish(record)
+
+    async def _models(self, path: str, scope: Scope, send: Send) -> None:
+        """`GET /v1/models` and `GET /v1/models/{id}`."""
+        headers: Headers = scope["headers"]
+        anthropic = any(name == b"anthropic-version" for name, _ in headers)
+        dialect = Dialect.MESSAGES if anthropic else Dialect.CHAT
+        client = AsgiClient(scope, send)
+        who = _who(self.serving, scope["method"], headers)
+        problem: Problem | None = None
+        body = b""
+        if isinstance(who, Problem):
+            problem = who
+        elif scope["method"] not in ("GET", "HEAD"):
+            problem = Problem(Reason.METHOD_NOT_ALLOWED, f"{path} is read with GET")
+        else:
+            await self.serving.models_known()
+            router = self.serving.router()
+            names = router.visible(_allowed(who, None))
+            asked = unquote(path[len(_MODELS) + 1 :])
+            if not asked:
+                body = model_lists.listing(names, anthropic=anthropic)
+            elif any(t.name in names for t in router.named(asked)):
+                body = model_lists.single(asked, anthropic=anthropic)
+            else:
+                problem = Problem(Reason.MODEL_NOT_FOUND, f"there is no model {asked!r} here", param="model")
+        json_type = (b"content-type", b"application/json")
+        if problem is None:
+            await client.respond(200, [json_type], body)
+        else:
+            await client.respond(problem.status, [json_type], problems.body(dialect, problem, ids.request_id()))
+
+
+class _Call:
+    """One inference request on its way to the relay."""
+
+    __slots__ = (
+        "_charged_s",
+        "_estimate",
+        "_receive",
+        "_scope",
+        "client",
+        "key",
+        "record",
+        "serving",
+    )
+
+    def __init__(
+        self, serving: Serving, dialect: Dialect, path: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self.serving = serving
+        self.client = AsgiClient(scope, send)
+        self.record = RequestRecord(ids.request_id(), dialect, path, clock.monotonic_s(), clock.wall_s())
+        self.key: Key | None = None
+        self._scope = scope
+        self._receive = receive
+        self._estimate = 0
+        self._charged_s = 0.0
+
+    async def prepare(self) -> tuple[Exchange, Plan] | Problem | None:
+        """Everything before the relay: what to relay, or why not; None where it has been answered here."""
+        scope, record = self._scope, self.record
+        method, headers = scope["method"], scope["headers"]
+        if method != "POST":
+            return Problem(Reason.METHOD_NOT_ALLOWED, f"{record.path} takes POST, not {method}")
+        who = _who(self.serving, method, headers)
+        if isinstance(who, Problem):
+            return who
+        if who is not None:
+            self.key = who
+            record.key_id, record.key_name, record.team = who.id, who.name, who.team
+        body = await read_body(self._receive, headers, self.serving.body_limits, scope.get(CYCLE))
+        record.waited_s = clock.monotonic_s() - record.started_s
+        if isinstance(body, Problem):
+            return body
+        count_only = record.path == COUNT_TOKENS_PATH
+        request = parse(record.dialect, body, count_only=count_only)
+        if isinstance(request, Problem):
+            return request
+        record.model, record.stream = request.model, request.stream and not count_only
+        return await self._plan(request, headers, count_only)
+
+    async def _plan(
+        self, request: Request, headers: Headers, count_only: bool
+    ) -> tuple[Exchange, Plan] | Problem | None:
+        record, serving = self.record, self.serving
+        allowed = _allowed(self.key, request.model)
+        planned = serving.router().plan(request.model, record.dialect, allowed)
+        if isinstance(planned, Problem) and planned.reason is Reason.MODEL_NOT_FOUND:
+            await serving.models_known()
+            planned = serving.router().plan(request.model, record.dialect, allowed)
+        unspoken = isinstance(planned, Problem) and planned.reason is Reason.DIALECT_NOT_SPOKEN
+        if isinstance(planned, Problem) and not (count_only and unspoken):
+            return planned
+        refusal = self._admit(0 if count_only else request.estimated_tokens())
+        if refusal is not None:
+            return refusal
+        timeouts = Timeouts() if isinstance(planned, Problem) else planned.candidates[0].provider.timeouts
+        until_s = record.started_s + record.waited_s + timeouts.total_s
+        exchange = Exchange(request, self.client, record, headers, until_s, count_only)
+        if isinstance(planned, Problem):
+            await answer_estimate(exchange)
+            return None
+        return exchange, planned
+
+    def _admit(self, estimate: int) -> Problem | None:
+        """Charges the key's limits. A count of tokens is a request, but its tokens are not used."""
+        if self.key is None or self.serving.access is None:
+            return None
+        self._estimate = estimate
+        self._charged_s = clock.monotonic_s()
+        return self.serving.access.admit(self.key, estimate, self._charged_s)
+
+    async def refuse(self, problem: Problem, outcome: Outcome) -> None:
+        self.record.outcome = outcome
+        self.record.problem = problem
+        try:
+            await refuse(self.client, self.record, problem)
+        except asyncio.CancelledError:
+            self.record.outcome = Outcome.CLIENT_GONE
+
+    def settle(self) -> None:
+        """Puts the tokens that were used in the place of the estimate. Unknown usage leaves the estimate standing, but
+        for what was never sent."""
+        if self.key is None or self.serving.access is None or self._charged_s == 0.0:
+            return
+        usage = self.record.usage
+        if usage is not None:
+            actual = usage.total_tokens
+        elif any(attempt.sent for attempt in self.record.attempts):
+            return
+        else:
+            actual = 0
+        self.serving.access.settle(self.key, self._estimate, actual, self._charged_s, clock.monotonic_s())
+
+
+def _who(serving: Serving, method: str, headers: Headers) -> Key | Problem | None:
+    """The key of the caller; None in open mode, where it is a local program that calls, and no page from elsewhere."""
+    if serving.access is None:
+        return trust.refuse(method, headers)
+    return serving.access.authenticate(headers, clock.wall_s())
+
+
+def _allowed(key: Key | None, asked: str | None) -> Callable[[Target], bool]:
+    if key is None or not key.models:
+        return _any_target
+    return lambda target: key.may_use(*(n for n in (asked, target.name, target.model) if n is not None))
+
+
+def _any_target(_: Target) -> bool:
+    return True

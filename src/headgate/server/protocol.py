@@ -1,0 +1,149 @@
+"""Uvicorn's HTTP protocol, with what a server in the open needs and uvicorn leaves out.
+
+A head must arrive within a time and a size. A connection that is one too many is told so. And when a client leaves,
+the task that serves it is cancelled at once, so that its upstream stops too: waiting for `http.disconnect` in a second
+task would cost every request more than the gateway's own work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from headgate.errors import Problem, Reason
+from headgate.wire import problems
+from headgate.wire.dialect import Dialect
+
+#: Under this key of a scope stands uvicorn's own object for the request, whose `disconnected` is the truth.
+CYCLE = "headgate.cycle"
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """header_timeout_s: for a whole head to arrive. max_header_bytes, max_headers: of one head.
+    max_connections: open at once."""
+
+    header_timeout_s: float = 10.0
+    max_header_bytes: int = 64 * 1024
+    max_headers: int = 200
+    max_connections: int = 20_000
+
+
+def make_protocol(limits: HeadLimits) -> type[asyncio.Protocol]:
+    """The protocol class for uvicorn's `http` setting."""
+
+    class GatewayProtocol(_LimitedProtocol):
+        pass
+
+    GatewayProtocol.limits = limits
+    return GatewayProtocol
+
+
+class _LimitedProtocol(HttpToolsProtocol):
+    limits = HeadLimits()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._in_head = True
+        self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.max_connections:
+            self._refuse(503, Problem(Reason.NO_TARGET, "too many connections", retry_after_s=1))
+            return
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_head_timer()
+        super().connection_lost(exc)
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            task = getattr(cycle, "headgate_task", None)
+            if task is not None:
+                task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and not self._refused:
+            if self._head_bytes > self.limits.max_header_bytes:
+                self._refuse_size()
+            elif self._head_timer is None:
+                self._await_head()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._stop_head_timer()
+        if len(self.headers) > self.limits.max_headers or (
+            self._head_bytes > self.limits.max_header_bytes
+            and sum(len(n) + len(v) + 4 for n, v in self.headers) + len(self.url) > self.limits.max_header_bytes
+        ):
+            self._head_bytes = 0
+            self._refuse_size()
+            return
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._refused:
+            super().on_message_complete()
+        self._head_bytes = 0
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.scope[CYCLE] = cycle  # type: ignore[literal-required]
+        task = self.loop.create_task(cycle.run_asgi(app))
+        cycle.headgate_task = task  # type: ignore[attr-defined]
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, Problem(Reason.BAD_REQUEST, "this is not an HTTP request"))
+
+    def _refuse_size(self) -> None:
+        limits = self.limits
+        message = f"a request's head may have {limits.max_headers} headers and {limits.max_header_bytes} bytes"
+        self._refuse(431, Problem(Reason.TOO_LARGE, message, status=431))
+
+    def _refuse(self, status: int, problem: Problem) -> None:
+        """Answers before there is a request to answer, and closes."""
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        busy = self.cycle is not None and not self.cycle.response_complete
+        if not busy:
+            body = orjson.dumps({"error": problems.error_object(Dialect.CHAT, problem)})
+            head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            self.transport.write(STATUS_LINE[status] + head + body)
+        self.transport.close()
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.limits.header_timeout_s, self._on_slow_head)
+
+    def _on_slow_head(self) -> None:
+        self._head_timer = None
+        if self._in_head:
+            seconds = self.limits.header_timeout_s
+            self._refuse(408, Problem(Reason.REQUEST_TIMEOUT, f"no whole request head within {seconds:g} s"))
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None

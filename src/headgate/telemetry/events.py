@@ -1,0 +1,87 @@
+"""The table: what each event becomes. An event that is not in it is a defect, and is logged as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from headgate.relay.record import Defect, Outcome, RequestFinished, RequestRecord
+from headgate.telemetry.logs import Log
+from headgate.telemetry.metrics import Metrics
+
+#: Endings that are nobody's mistake.
+_QUIET = (Outcome.COMPLETED, Outcome.CLIENT_GONE, Outcome.REFUSED)
+
+
+class Telemetry:
+    """`emit` is handed to every feature. It never raises and never waits."""
+
+    def __init__(self, log: Log, metrics: Metrics) -> None:
+        self._log = log
+        self.metrics = metrics
+        self._table: dict[type, Callable[[Any], None]] = {RequestFinished: self._request, Defect: self._defect}
+
+    def emit(self, event: object) -> None:
+        handler = self._table.get(type(event))
+        try:
+            if handler is not None:
+                handler(event)
+            else:
+                self._plain(event)
+        except Exception as error:
+            self._log.error("an event could not be told", event_type=type(event).__name__, exc_info=error)
+
+    def _request(self, event: RequestFinished) -> None:
+        record = event.record
+        self.metrics.on_request(record)
+        level = self._log.info if record.outcome in _QUIET else self._log.warning
+        level("request", **request_fields(record))
+
+    def _defect(self, event: Defect) -> None:
+        self._log.error("headgate failed", request_id=event.request_id, exc_info=event.error)
+
+    def _plain(self, event: object) -> None:
+        """Rare events say themselves what they are: `level`, `message` and `fields` are theirs."""
+        level = getattr(event, "level", "info")
+        message = getattr(event, "message", None) or type(event).__name__
+        fields = getattr(event, "fields", None)
+        getattr(self._log, level)(message, **(fields() if callable(fields) else {}))
+
+
+def request_fields(record: RequestRecord) -> dict[str, Any]:
+    """One line for one request. Names keep their unit; what is unknown is left out."""
+    fields: dict[str, Any] = {
+        "request_id": record.id,
+        "dialect": record.dialect.value,
+        "model": record.model,
+        "status": record.status,
+        "outcome": record.outcome.value,
+        "attempts": len(record.attempts),
+        "total_ms": round(record.total_s * 1000, 2),
+        "overhead_ms": round(max(0.0, record.total_s - record.waited_s) * 1000, 2),
+    }
+    if record.key_name is not None:
+        fields["key"] = record.key_name
+        if record.team is not None:
+            fields["team"] = record.team
+    if record.stream:
+        fields["stream"] = True
+        del fields["overhead_ms"]
+    attempt = record.attempts[-1] if record.attempts else None
+    if attempt is not None:
+        fields["target"] = attempt.target.name
+        if attempt.first_token_s is not None:
+            fields["first_token_ms"] = round(attempt.first_token_s * 1000, 2)
+        usage = attempt.usage
+        if usage is not None:
+            fields["input_tokens"] = usage.input_tokens
+            fields["output_tokens"] = usage.output_tokens
+            if usage.cached_input_tokens:
+                fields["cached_input_tokens"] = usage.cached_input_tokens
+        if attempt.upstream_request_id is not None:
+            fields["upstream_request_id"] = attempt.upstream_request_id
+    if record.problem is not None:
+        fields["reason"] = record.problem.reason.value
+        fields["error"] = record.problem.message[:500]
+        fields["error_source"] = record.problem.source
+    return fields

@@ -1,0 +1,129 @@
+"""The metrics of CONTRACT that exist so far, for Prometheus.
+
+With one worker they live in this process. With several, prometheus-client keeps each process' values in files of the
+directory that PROMETHEUS_MULTIPROC_DIR names, and `/metrics` of any worker is the sum of all; the variable must be set
+before this module is imported.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from headgate.relay.record import AttemptRecord, Outcome, RequestRecord
+
+#: Seconds. 0.25 and 2.0 are promised to whoever computes service levels from them.
+_LATENCY_BOUNDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+_OVERHEAD_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
+
+#: Clients can invent model names where a provider lists none; past this many targets a new one is counted as "other".
+_MAX_TARGETS = 2000
+_NO_TARGET = "none"
+
+
+class _OfTarget:
+    """The series of one target, looked up once."""
+
+    __slots__ = ("first_token", "input_tokens", "latency", "outcomes", "output_tokens")
+
+    def __init__(self, metrics: Metrics, target: str) -> None:
+        self.latency = metrics.latency.labels(target)
+        self.first_token = metrics.first_token.labels(target)
+        self.input_tokens = metrics.tokens.labels(target, "input")
+        self.output_tokens = metrics.tokens.labels(target, "output")
+        self.outcomes: dict[Outcome, Counter] = {}
+
+
+class Metrics:
+    """One registry. `on_request` is called once for each request, when it is over."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        self.latency = Histogram(
+            "ai_request_latency_seconds",
+            "Seconds from a request's arrival to the end of its answer.",
+            ["target"],
+            buckets=_LATENCY_BOUNDS,
+            registry=registry,
+        )
+        self.errors = Counter(
+            "ai_request_errors", "Requests that did not get the answer they asked for.", ["target", "reason"],
+            registry=registry,
+        )  # fmt: skip
+        self.attempts = Counter(
+            "headgate_attempts", "Physical requests to a target, by how they ended.", ["target", "outcome"],
+            registry=registry,
+        )  # fmt: skip
+        self.tokens = Counter(
+            "headgate_tokens", "Tokens that upstreams reported.", ["target", "kind"], registry=registry
+        )
+        self.first_token = Histogram(
+            "headgate_first_token_seconds",
+            "Seconds from sending a streamed request upstream to its first content.",
+            ["target"],
+            buckets=_LATENCY_BOUNDS,
+            registry=registry,
+        )
+        self.overhead = Histogram(
+            "headgate_overhead_seconds",
+            "Seconds of a request that the gateway itself took, up to the end of the answer.",
+            buckets=_OVERHEAD_BOUNDS,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "headgate_requests_in_flight",
+            "Requests that are being served.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._targets: dict[str, _OfTarget] = {}
+
+    def on_request(self, record: RequestRecord) -> None:
+        for attempt in record.attempts:
+            self._on_attempt(attempt)
+        last = record.attempts[-1] if record.attempts else None
+        name = last.target.name if last is not None else _NO_TARGET
+        series = self._of(name)
+        series.latency.observe(record.total_s)
+        if last is None or not record.stream:
+            self.overhead.observe(max(0.0, record.total_s - record.waited_s))
+        if record.outcome is not Outcome.COMPLETED:
+            reason = record.problem.reason.value if record.problem is not None else record.outcome.value
+            self.errors.labels(name if name in self._targets else "other", reason).inc()
+
+    def _on_attempt(self, attempt: AttemptRecord) -> None:
+        name = attempt.target.name
+        series = self._of(name)
+        counter = series.outcomes.get(attempt.outcome)
+        if counter is None:
+            label = name if name in self._targets else "other"
+            counter = series.outcomes[attempt.outcome] = self.attempts.labels(label, attempt.outcome.value)
+        counter.inc()
+        if attempt.first_token_s is not None:
+            series.first_token.observe(attempt.first_token_s)
+        usage = attempt.usage
+        if usage is not None:
+            series.input_tokens.inc(usage.input_tokens or 0)
+            series.output_tokens.inc(usage.output_tokens or 0)
+
+    def _of(self, target: str) -> _OfTarget:
+        series = self._targets.get(target)
+        if series is None:
+            if len(self._targets) >= _MAX_TARGETS:
+                target = "other"
+                if target in self._targets:
+                    return self._targets[target]
+            series = self._targets[target] = _OfTarget(self, target)
+        return series
+
+    def page(self) -> tuple[bytes, str]:
+        """The page for Prometheus, and its content type."""
+        registry = self._registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            from prometheus_client.multiprocess import MultiProcessCollector
+
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -1,0 +1,104 @@
+"""One client's request in its dialect: what the gateway must know of it, and the bytes to send upstream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headgate.errors import Problem, Reason
+from headgate.wire import (
+    anthropic_messages,
+    check,
+    estimate,
+    openai_chat,
+    openai_completions,
+    openai_embeddings,
+    openai_responses,
+)
+from headgate.wire.answer import Answer
+from headgate.wire.dialect import Dialect
+from headgate.wire.json_object import JsonObject, NotAnObject
+from headgate.wire.stream import StreamMeter
+
+_CHECKS = {
+    Dialect.CHAT: openai_chat.check_request,
+    Dialect.COMPLETIONS: openai_completions.check_request,
+    Dialect.EMBEDDINGS: openai_embeddings.check_request,
+    Dialect.RESPONSES: openai_responses.check_request,
+    Dialect.MESSAGES: anthropic_messages.check_request,
+}
+
+_READERS = {
+    Dialect.CHAT: openai_chat.read_answer,
+    Dialect.COMPLETIONS: openai_completions.read_answer,
+    Dialect.EMBEDDINGS: openai_embeddings.read_answer,
+    Dialect.RESPONSES: openai_responses.read_answer,
+    Dialect.MESSAGES: anthropic_messages.read_answer,
+}
+
+
+class Request:
+    """dialect: the one the client speaks. model: as the client wrote it. stream: whether the answer is to be streamed.
+    wants_usage: whether the client itself asked for the usage chunk of a chat or completions stream."""
+
+    __slots__ = ("_body", "dialect", "model", "stream", "wants_usage")
+
+    def __init__(self, dialect: Dialect, body: JsonObject) -> None:
+        fields = body.fields
+        self._body = body
+        self.dialect = dialect
+        self.model: str = fields["model"]
+        self.stream: bool = fields.get("stream") is True
+        options = fields.get("stream_options")
+        self.wants_usage: bool = isinstance(options, dict) and options.get("include_usage") is True
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return self._body.fields
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body as the client sent it."""
+        return len(self._body.raw)
+
+    def upstream_body(self, model: str) -> bytes:
+        """The client's bytes with what must differ: the model's name, and the wish for usage in a stream."""
+        changes: dict[str, Any] = {}
+        if model != self.model:
+            changes["model"] = model
+        if self.stream and not self.wants_usage and self.dialect in (Dialect.CHAT, Dialect.COMPLETIONS):
+            changes["stream_options"] = {**(self.fields.get("stream_options") or {}), "include_usage": True}
+        return self._body.replaced(changes) if changes else self._body.raw
+
+    def meter(self) -> StreamMeter:
+        """A fresh reader for this request's stream."""
+        if self.dialect is Dialect.MESSAGES:
+            return anthropic_messages.MessagesMeter()
+        if self.dialect is Dialect.RESPONSES:
+            return openai_responses.ResponsesMeter()
+        if self.dialect is Dialect.COMPLETIONS:
+            choices = openai_completions.choices_asked(self.fields)
+            return openai_completions.CompletionsMeter(choices, self.wants_usage)
+        return openai_chat.ChoicesMeter(openai_chat.choices_asked(self.fields), self.wants_usage)
+
+    def read_answer(self, body: bytes) -> Answer:
+        """Raises NotAnAnswer for a body that is not an answer in this request's dialect."""
+        return _READERS[self.dialect](body)
+
+    def estimated_tokens(self) -> int:
+        """A quick estimate of the prompt, for rate limits."""
+        return len(self._body.raw) // 4 + 1
+
+    def counted_tokens(self) -> int:
+        """A careful estimate of the prompt, for a client that asks for a count."""
+        return estimate.prompt_tokens(self.fields)
+
+
+def parse(dialect: Dialect, raw: bytes, *, count_only: bool = False) -> Request | Problem:
+    """Reads a client's body. count_only: it is a count of tokens that is asked for (Anthropic)."""
+    try:
+        body = JsonObject(raw)
+    except NotAnObject as error:
+        return Problem(Reason.BAD_REQUEST, str(error))
+    check_rest = anthropic_messages.check_prompt if count_only else _CHECKS[dialect]
+    problem = check.model(body.fields) or check_rest(body.fields)
+    return problem or Request(dialect, body)
