@@ -26,14 +26,14 @@ def summarize(rounds: Rounds, field: str, base: str = "nginx") -> dict[str, Any]
 
 def show(title: str, unit: str, summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
     print(f"\n{title}")
-    print(f"  {'':<10} {'median':>10} {'min':>10} {'max':>10}  {unit:<8} {'ratio to nginx (min … max)':>30}")
+    heading = "ratio to nginx (min … max)" if any("ratio" in parts for parts in summary.values()) else ""
+    print(f"  {'':<10} {'median':>10} {'min':>10} {'max':>10}  {unit:<8} {heading:>30}".rstrip())
     for name, parts in summary.items():
         field = next(key for key in parts if key != "ratio")
         value, ratio = parts[field], parts.get("ratio")
         text = "" if ratio is None else f"{ratio['median']:.2f} ({ratio['min']:.2f} … {ratio['max']:.2f})"
-        print(
-            f"  {name:<10} {value['median']:>10.2f} {value['min']:>10.2f} {value['max']:>10.2f}  {unit:<8} {text:>30}"
-        )
+        spread_ = " ".join(f"{value[key]:>10.2f}" for key in ("median", "min", "max"))
+        print(f"  {name:<10} {spread_}  {unit:<8} {text:>30}".rstrip())
 
 
 def verdict(what: str, value: float, limit: float, unit: str) -> str:

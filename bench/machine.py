@@ -111,7 +111,10 @@ def cpu_s(pids: Sequence[int]) -> float:
     """User and system time of processes and of the children that they waited for, in seconds."""
     ticks = 0
     for pid in pids:
-        ticks += sum(int(value) for value in _stat(pid)[11:15])
+        try:
+            ticks += sum(int(value) for value in _stat(pid)[11:15])
+        except OSError:
+            raise BenchError(f"process {pid} of the system under test ended while it was measured") from None
     return ticks / TICKS_PER_S
 
 
@@ -151,8 +154,9 @@ class Child:
         deadline = time.monotonic() + START_DEADLINE_S
         while time.monotonic() < deadline:
             self.check()
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                return time.monotonic()
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as sock:
+                if sock.getsockname() != sock.getpeername():  # a connection to a free port can meet itself
+                    return time.monotonic()
             time.sleep(0.002)
         raise BenchError(f"{self.name} does not listen on port {port} after {START_DEADLINE_S:g} s:\n{self.tail()}")
 
