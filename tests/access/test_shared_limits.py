@@ -162,11 +162,19 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         create(tmp_path / "run")
 
 
-def test_another_file_is_not_taken_for_limits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, b"", b"hglimit1", b"\1" * 2048, b"\1" * 3001])
+def test_another_file_is_not_taken_for_limits(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "other"
-    path.write_bytes(b"\1" * 2048)
-    with pytest.raises(OperatorFault, match="Restart headgate"):
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(OperatorFault, match=r"other .* Restart headgate"):
         SharedLimits(path)
+
+
+def test_closing_twice_is_harmless(tmp_path: Path) -> None:
+    limits = SharedLimits(create(tmp_path))
+    limits.close()
+    limits.close()
 
 
 # --- processes

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 from headgate.access.keys import Key, KeyRing
@@ -31,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def keys(*arguments: str) -> Result:
+def keys(*arguments: str) -> Any:
     result = CliRunner().invoke(keys_app, arguments)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert "Traceback" not in result.output
@@ -181,6 +180,7 @@ def test_a_list_on_a_terminal_is_a_table_that_keeps_ids_whole(
     made = _json("create", "alice", "--team", "[red]", "--models", "a-rather-long-provider/*", "--expires", "30d")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
     keys_app(["list"], standalone_mode=False)
     shown = capsys.readouterr().out
     assert made["id"] in shown

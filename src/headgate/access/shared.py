@@ -78,16 +78,19 @@ class SharedLimits:
     """The same verbs as `limits.Limits`, over the file at `path` that the parent made."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR)
+        strange = f"{path} is not a file of limits of this version. Restart headgate to make it anew."
         try:
-            self._map = mmap.mmap(self._file, 0)
-        except BaseException:
+            self._file = os.open(path, os.O_RDWR)
+        except OSError as exc:
+            raise OperatorFault(f"{path} cannot be opened: {exc.strerror}. Restart headgate to make it anew.") from exc
+        if os.fstat(self._file).st_size < 2 * _SLOT_BYTES:
             os.close(self._file)
-            raise
-        self._cells = memoryview(self._map).cast("q")
+            raise OperatorFault(strange)
+        self._map = mmap.mmap(self._file, 0)
+        self._cells = memoryview(self._map)[: len(self._map) // 8 * 8].cast("q")
         if self._cells[_AT_MAGIC] != _MAGIC:
             self.close()
-            raise OperatorFault(f"{path} is not a file of limits of this version. Restart headgate to make it anew.")
+            raise OperatorFault(strange)
         self._slots = len(self._map) // _SLOT_BYTES - 1
         self._tags: dict[str, bytes] = {}
         self._offsets: dict[str, int] = {}
@@ -133,9 +136,10 @@ class SharedLimits:
         self._apart.keep(ids)
 
     def close(self) -> None:
-        self._cells.release()
-        self._map.close()
-        os.close(self._file)
+        if not self._map.closed:
+            self._cells.release()
+            self._map.close()
+            os.close(self._file)
 
     def _lock(self) -> bool:
         """Whether the lock was had. Blocks for `LOCK_WAIT_S` at most."""

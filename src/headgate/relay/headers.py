@@ -5,6 +5,8 @@ A client's credentials never go upstream, and a provider's key, cookies and acco
 
 from __future__ import annotations
 
+import re
+
 from headgate.routing.target import Provider
 from headgate.wire.dialect import Dialect
 
@@ -26,6 +28,7 @@ _TO_UPSTREAM = frozenset(
 #: From the upstream to the client: identifiers for its support, and its advice on pace.
 _TO_CLIENT = frozenset({b"request-id", b"x-request-id", b"retry-after", b"retry-after-ms", b"openai-processing-ms"})
 _TO_CLIENT_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 #: The version of the vendor's interface, where the client names none.
 ANTHROPIC_VERSION = b"2023-06-01"
@@ -54,7 +57,11 @@ def to_upstream(client: Headers, dialect: Dialect, body_size: int) -> bytes:
 
 
 def to_client(upstream: Headers) -> Headers:
-    return [header for header in upstream if header[0] in _TO_CLIENT or header[0].startswith(_TO_CLIENT_PREFIXES)]
+    return [
+        (name, value)
+        for name, value in upstream
+        if (name in _TO_CLIENT or name.startswith(_TO_CLIENT_PREFIXES)) and not _CONTROL.search(value)
+    ]
 
 
 def value_of(headers: Headers, name: bytes) -> bytes | None:

@@ -42,9 +42,6 @@ from headgate.wire.request import Request
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
 
-#: After a request's own deadline, for what no other deadline ends: a client that has stopped reading.
-BACKSTOP_S = 1.0
-
 Emit = Callable[[object], None]
 
 
@@ -72,10 +69,6 @@ class Relay:
     async def serve(self, exchange: Exchange, plan: Plan) -> None:
         """Answers the client from the plan's candidates. Never raises; leaves the record emitted."""
         record = exchange.record
-        task = asyncio.current_task()
-        assert task is not None
-        left_s = exchange.until_s - clock.monotonic_s()
-        backstop = asyncio.get_running_loop().call_later(left_s + BACKSTOP_S, task.cancel)
         try:
             problem = await self._try_candidates(exchange, plan)
             if problem is None:
@@ -90,7 +83,6 @@ class Relay:
         except Exception as error:
             await self._failed(exchange, error)
         finally:
-            backstop.cancel()
             self.finish(record)
 
     async def _try_candidates(self, exchange: Exchange, plan: Plan) -> Problem | None:

@@ -115,6 +115,9 @@ async def pump(
         except UpstreamFault as fault:
             out = _after_fault(state, fault)
         attempt.usage = meter.usage
+        if clock.monotonic_s() >= until_s and not state.ended and state.problem is None:
+            # Where the client is the slow one there is always something to read, and no wait that could time out.
+            state.problem = Problem(Reason.UPSTREAM_TIMEOUT, "did not end its answer within timeouts.total_s")
         if out:
             if not sent_head:
                 sent_head = True

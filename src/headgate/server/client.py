@@ -1,4 +1,4 @@
-"""One ASGI request as the relay's `Client`, and its body read within limits."""
+"""One request of uvicorn's as the relay's `Client`, and its body read within limits."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
 from headgate.errors import Problem, Reason
 from headgate.relay.client import Headers
-from headgate.server.protocol import CYCLE
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -28,47 +29,94 @@ class BodyLimits:
     timeout_s: float = 30.0
 
 
-class AsgiClient:
-    """Implements relay.client.Client over ASGI's send."""
+class HttpClient:
+    """Implements relay.client.Client on uvicorn's own object for the request.
 
-    __slots__ = ("_cycle", "_send", "headers_sent")
+    ASGI's `send` takes a head and a body in two messages, checks every header with a regular expression, and writes
+    twice. An answer is written here in one piece, a chunk of a stream in one, and what may stand in a header is known.
+    """
 
-    def __init__(self, scope: Scope, send: Send) -> None:
-        self._send = send
-        self._cycle = scope.get(CYCLE)
+    __slots__ = ("_chunked", "_cycle", "headers_sent")
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._chunked = True
         self.headers_sent = False
 
     @property
     def gone(self) -> bool:
-        return self._cycle is not None and bool(self._cycle.disconnected)
+        return self._cycle.disconnected
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        self.headers_sent = True
-        length = (b"content-length", b"%d" % len(body))
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
-        await self._send({"type": "http.response.body", "body": body})
+        await self._room()
+        cycle = self._cycle
+        head = self._head(status, [*headers, (b"content-length", b"%d" % len(body))])
+        self._write(head if cycle.scope["method"] == "HEAD" else head + body)
+        self._complete()
 
     async def start(self, status: int, headers: Headers) -> None:
-        self.headers_sent = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._room()
+        self._chunked = self._cycle.scope["http_version"] != "1.0"
+        if self._chunked:
+            headers = [*headers, (b"transfer-encoding", b"chunked")]
+        else:
+            self._cycle.keep_alive = False  # the end of the connection is the end of the answer
+        self._write(self._head(status, headers))
 
     async def write(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._room()
+        self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     async def end(self) -> None:
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._room()
+        self._write(b"0\r\n\r\n" if self._chunked else b"")
+        self._complete()
+
+    async def _room(self) -> None:
+        """Waits while the client reads more slowly than we write."""
+        flow = self._cycle.flow
+        if flow.write_paused and not self._cycle.disconnected:
+            await flow.drain()
+
+    def _head(self, status: int, headers: Headers) -> bytes:
+        cycle = self._cycle
+        self.headers_sent = True
+        cycle.response_started = True
+        cycle.waiting_for_100_continue = False
+        lines = [STATUS_LINE[status]]
+        for name, value in cycle.default_headers:
+            lines.append(b"%b: %b\r\n" % (name, value))
+        for name, value in headers:
+            lines.append(b"%b: %b\r\n" % (name, value))
+        lines.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+        return b"".join(lines)
+
+    def _write(self, data: bytes) -> None:
+        if data and not self._cycle.disconnected:
+            self._cycle.transport.write(data)
+
+    def _complete(self) -> None:
+        cycle = self._cycle
+        if cycle.disconnected:
+            return
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
 
 
 class ClientGone(Exception):
     """The client left before its request was whole."""
 
 
-async def read_body(receive: Receive, headers: Headers, limits: BodyLimits, cycle: Any = None) -> bytes | Problem:
-    """The whole body. cycle: uvicorn's object for the request, where it is uvicorn that serves. Raises ClientGone."""
+async def read_body(cycle: RequestResponseCycle, headers: Headers, limits: BodyLimits) -> bytes | Problem:
+    """The whole body. Raises ClientGone."""
+    receive = cycle.receive
     announced = next((v for k, v in headers if k == b"content-length"), b"")
     if announced.isdigit() and int(announced) > limits.max_bytes:
         return _too_large(limits)
-    if cycle is not None and not cycle.more_body:
+    if not cycle.more_body:
         message: Message | None = await receive()  # all of it has come with the head, so nothing has to be timed
     else:
         message = await _next(receive, limits.timeout_s)

@@ -25,7 +25,7 @@ from headgate.relay.record import Defect, Outcome, RequestRecord
 from headgate.relay.relay import Emit, Exchange, Relay, answer_estimate, refuse
 from headgate.routing.plan import Plan, Router
 from headgate.routing.target import Target, Timeouts
-from headgate.server.client import AsgiClient, BodyLimits, ClientGone, Receive, Scope, Send, read_body
+from headgate.server.client import BodyLimits, ClientGone, HttpClient, Receive, Scope, Send, read_body
 from headgate.server.protocol import CYCLE
 from headgate.wire import models as model_lists
 from headgate.wire import problems
@@ -68,15 +68,14 @@ class Gateway:
         try:
             dialect = _BY_PATH.get(path)
             if dialect is not None:
-                await self._infer(_Call(self.serving, dialect, path, scope, receive, send))
+                await self._infer(_Call(self.serving, dialect, path, scope))
             elif path == _MODELS or path.startswith(_MODELS + "/"):
-                await self._models(path, scope, send)
+                await self._models(path, scope)
             else:
                 scope["path"] = path
                 await self._operations(scope, receive, send)  # type: ignore[misc]
         except asyncio.CancelledError:
-            cycle = scope.get(CYCLE)
-            if cycle is None or not cycle.disconnected:
+            if not scope[CYCLE].disconnected:
                 raise
 
     async def _infer(self, call: _Call) -> None:
@@ -99,12 +98,12 @@ class Gateway:
         else:
             relay.finish(record)
 
-    async def _models(self, path: str, scope: Scope, send: Send) -> None:
+    async def _models(self, path: str, scope: Scope) -> None:
         """`GET /v1/models` and `GET /v1/models/{id}`."""
         headers: Headers = scope["headers"]
         anthropic = any(name == b"anthropic-version" for name, _ in headers)
         dialect = Dialect.MESSAGES if anthropic else Dialect.CHAT
-        client = AsgiClient(scope, send)
+        client = HttpClient(scope[CYCLE])
         who = _who(self.serving, scope["method"], headers)
         problem: Problem | None = None
         body = b""
@@ -136,7 +135,6 @@ class _Call:
     __slots__ = (
         "_charged_s",
         "_estimate",
-        "_receive",
         "_scope",
         "client",
         "key",
@@ -144,15 +142,12 @@ class _Call:
         "serving",
     )
 
-    def __init__(
-        self, serving: Serving, dialect: Dialect, path: str, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    def __init__(self, serving: Serving, dialect: Dialect, path: str, scope: Scope) -> None:
         self.serving = serving
-        self.client = AsgiClient(scope, send)
+        self.client = HttpClient(scope[CYCLE])
         self.record = RequestRecord(ids.request_id(), dialect, path, clock.monotonic_s(), clock.wall_s())
         self.key: Key | None = None
         self._scope = scope
-        self._receive = receive
         self._estimate = 0
         self._charged_s = 0.0
 
@@ -168,7 +163,7 @@ class _Call:
         if who is not None:
             self.key = who
             record.key_id, record.key_name, record.team = who.id, who.name, who.team
-        body = await read_body(self._receive, headers, self.serving.body_limits, scope.get(CYCLE))
+        body = await read_body(scope[CYCLE], headers, self.serving.body_limits)
         record.waited_s = clock.monotonic_s() - record.started_s
         if isinstance(body, Problem):
             return body

@@ -52,11 +52,11 @@ class Connection(asyncio.Protocol):
         self._phase_s = 0.0
         self.idle_since = 0.0
         self.closed = False
+        self._parser = httptools.HttpResponseParser(self)  # begins anew by itself after each whole response
         self._begin()
 
     def _begin(self) -> None:
         """Forgets the last response."""
-        self._parser = httptools.HttpResponseParser(self)
         self.status = 0
         self.headers: Headers = []
         self._reading = False
