@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-
 _REQUEST_BYTES = 12
 _pool = b""
 _taken = 0

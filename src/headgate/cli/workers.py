@@ -95,7 +95,6 @@ class _Parent:
             backoff.started(monotonic_s())
             status = await child.wait()
             self._children.discard(child)
-            _forget_metrics(scratch, child.pid)
             if self._stopping.is_set():
                 return
             delay_s = backoff.failed(monotonic_s())
@@ -145,12 +144,6 @@ def _parent_telemetry(loaded: Loaded):  # type: ignore[no-untyped-def]
 
     log, _ = set_up(loaded.config.log.format, loaded.config.log.level)
     return Telemetry(log, Metrics())
-
-
-def _forget_metrics(scratch: Path, pid: int) -> None:
-    """A worker that is gone has no requests in flight; what it has counted stays counted."""
-    for path in scratch.glob(f"gauge_live*_{pid}.db"):
-        path.unlink(missing_ok=True)
 
 
 def worker_main() -> None:

@@ -127,7 +127,7 @@ async def pump(
             attempt.delivered_bytes += len(out)
         if state.ended:
             attempt.outcome = Outcome.COMPLETED
-            connection.drain()
+            connection.answered()
             await client.end()
             return None
         if state.problem is not None:

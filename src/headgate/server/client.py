@@ -112,7 +112,7 @@ class ClientGone(Exception):
 
 async def read_body(cycle: RequestResponseCycle, headers: Headers, limits: BodyLimits) -> bytes | Problem:
     """The whole body. Raises ClientGone."""
-    receive = cycle.receive
+    receive: Receive = cycle.receive  # type: ignore[assignment]
     announced = next((v for k, v in headers if k == b"content-length"), b"")
     if announced.isdigit() and int(announced) > limits.max_bytes:
         return _too_large(limits)

@@ -25,12 +25,13 @@ CYCLE = "headgate.cycle"
 @dataclass(frozen=True, slots=True)
 class HeadLimits:
     """header_timeout_s: for a whole head to arrive. max_header_bytes, max_headers: of one head.
-    max_connections: open at once."""
+    max_connections: open at once. stall_s: for a client that has stopped reading its answer."""
 
     header_timeout_s: float = 10.0
     max_header_bytes: int = 64 * 1024
     max_headers: int = 200
     max_connections: int = 20_000
+    stall_s: float = 300.0
 
 
 def make_protocol(limits: HeadLimits) -> type[asyncio.Protocol]:
@@ -49,6 +50,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._in_head = True
         self._refused = False
@@ -62,12 +64,22 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
+        self._stop_stall_timer()
         super().connection_lost(exc)
         cycle: Any = self.cycle
         if cycle is not None and not cycle.response_complete:
             task = getattr(cycle, "headgate_task", None)
             if task is not None:
                 task.cancel()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # What waits for such a client holds an upstream, and there no deadline runs while nobody waits for it.
+        self._stall_timer = self.loop.call_later(self.limits.stall_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_stall_timer()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -147,3 +159,8 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None

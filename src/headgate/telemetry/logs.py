@@ -13,9 +13,12 @@ import os
 import queue
 import sys
 import threading
+from datetime import UTC, datetime
 from typing import IO, Any, Literal, cast
 
 import structlog
+
+from headgate import clock
 
 GATHER_S = 0.05
 MAX_BACKLOG_BYTES = 16 * 1024 * 1024
@@ -102,15 +105,23 @@ def set_up(
 def _json() -> list[Any]:
     import orjson
 
-    def render(_: Any, __: str, event: dict[str, Any]) -> bytes:
-        return orjson.dumps(event, default=str)
+    second, stamp = 0, ""
 
-    return [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-        structlog.processors.format_exc_info,
-        render,
-    ]
+    def render(_: Any, level: str, event: dict[str, Any]) -> bytes:
+        """One processor for what structlog does in four: a line is written for every request."""
+        nonlocal second, stamp
+        now = clock.wall_s()
+        if int(now) != second:
+            second = int(now)
+            stamp = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        name = event.pop("event")
+        if "exc_info" in event:
+            event = dict(structlog.processors.format_exc_info(_, level, event))
+        milliseconds = int(now * 1000) % 1000
+        line = {"time": f"{stamp}.{milliseconds:03d}Z", "level": level, "event": name, **event}
+        return orjson.dumps(line, default=str)
+
+    return [render]
 
 
 def _console(colors: bool) -> list[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from headgate.relay.record import AttemptRecord, Outcome, RequestRecord
@@ -71,12 +71,6 @@ class Metrics:
             "Seconds of a request that the gateway itself took, up to the end of the answer.",
             buckets=_OVERHEAD_BOUNDS,
             registry=registry,
-        )
-        self.in_flight = Gauge(
-            "headgate_requests_in_flight",
-            "Requests that are being served.",
-            registry=registry,
-            multiprocess_mode="livesum",
         )
         self._targets: dict[str, _OfTarget] = {}
 

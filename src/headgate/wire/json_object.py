@@ -13,10 +13,14 @@ from typing import Any
 
 import orjson
 
-_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]', re.DOTALL)
-_COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
-_WHITE = b" \t\r\n"
-_QUOTE, _OPEN_OBJECT, _OPEN_LIST = b'"'[0], b"{"[0], b"["[0]
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+#: A member's key and colon, and its value too where that is no object or list.
+_MEMBER = re.compile(
+    rb"[\s,]*+(" + _STRING + rb")\s*+:\s*+(?:(" + _STRING + rb"|[^\s,{}\[\]\"]++)|(?=[{\[]))", re.DOTALL
+)
+#: What stands between two brackets of a nested value, strings included.
+_TO_BRACKET = re.compile(rb'[^"{}\[\]]*+(?:' + _STRING + rb'[^"{}\[\]]*+)*+[{}\[\]]', re.DOTALL)
+_OPENING = b"{["
 
 
 class NotAnObject(ValueError):
@@ -69,41 +73,24 @@ class JsonObject:
 def _spans(raw: bytes) -> dict[str, tuple[int, int]]:
     """Where each top-level member's value stands, in a text that is known to be one valid JSON object."""
     spans: dict[str, tuple[int, int]] = {}
-    depth = 0
-    key: str | None = None
-    value_start = 0
-    last_bracket = 0
-    for match in _STRING_OR_BRACKET.finditer(raw):
-        first = raw[match.start()]
-        if first == _QUOTE:
-            if depth != 1:
-                continue
-            colon = _COLON.match(raw, match.end())
-            if colon is None:
-                continue
-            if key is not None:
-                spans[key] = (value_start, _end_before(raw, match.start()))
-            key = orjson.loads(match[0])
-            if key in spans:
-                raise NotAnObject(f"the field {key!r} stands twice")
-            value_start = colon.end()
-        elif first in (_OPEN_OBJECT, _OPEN_LIST):
-            depth += 1
-        else:
-            depth -= 1
-            last_bracket = match.start()
-    if key is not None:
-        spans[key] = (value_start, len(raw[:last_bracket].rstrip(_WHITE)))
+    member = _MEMBER.match(raw, raw.index(b"{") + 1)
+    while member is not None:
+        start, end = member.span(2)
+        if start < 0:  # an object or a list begins: to its end
+            start = member.end()
+            end = start + 1
+            depth = 1
+            while depth:
+                bracket = _TO_BRACKET.match(raw, end)
+                assert bracket is not None, "the parser has seen that brackets match"
+                end = bracket.end()
+                depth += 1 if raw[end - 1] in _OPENING else -1
+        key = orjson.loads(member[1])
+        if key in spans:
+            raise NotAnObject(f"the field {key!r} stands twice")
+        spans[key] = (start, end)
+        member = _MEMBER.match(raw, end)
     return spans
-
-
-def _end_before(raw: bytes, next_key: int) -> int:
-    """The end of the value that stands before the comma before the key at `next_key`."""
-    comma = raw.rindex(b",", 0, next_key)
-    end = comma
-    while raw[end - 1] in _WHITE:
-        end -= 1
-    return end
 
 
 def _json_type(value: object) -> str:

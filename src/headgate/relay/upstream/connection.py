@@ -69,6 +69,7 @@ class Connection(asyncio.Protocol):
         self._buffered = 0
         self._paused = False
         self._fault: UpstreamFault | None = None
+        self._answered = False
         self._draining = False
         self._drained = 0
 
@@ -117,21 +118,21 @@ class Connection(asyncio.Protocol):
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def answered(self) -> None:
+        """The dialect's end was read, so what is still to come is HTTP's end only: `release` will wait for it."""
+        self._answered = True
+
     def release(self) -> None:
-        """The relay is done with this response: back to the pool if it is whole, else closed."""
+        """The relay is done with this response; to be called once. Back to the pool if it is whole; if only HTTP's end
+        is missing, back as soon as that has come, in the background; else closed."""
         if self._complete:
             self._finish()
+        elif self._answered and not self.closed:
+            self._draining = True
+            self._drain_timer = self._loop.call_later(DRAIN_S, self.close)
+            self._resume()
         else:
             self.close()
-
-    def drain(self) -> None:
-        """The dialect's end was read: waits a moment, in the background, for HTTP's end, and then releases."""
-        if self._complete or self.closed:
-            self.release()
-            return
-        self._draining = True
-        self._drain_timer = self._loop.call_later(DRAIN_S, self.close)
-        self._resume()
 
     def close(self) -> None:
         """Ends the connection at once; the upstream sees its client leave."""
@@ -242,8 +243,11 @@ class Connection(asyncio.Protocol):
         else:
             if self._overhead > MAX_HEAD_BYTES and not self._complete:
                 self._fail(UpstreamBroken(f"more than {MAX_HEAD_BYTES} bytes of headers or framing"))
-        if self._draining and (self._complete or self._drained > _DRAIN_BYTES):
-            self.release()
+        if self._draining and self._complete:
+            self._draining = False
+            self._finish()
+        elif self._drained > _DRAIN_BYTES:
+            self.close()
 
     def eof_received(self) -> bool:
         if self._reading and not self._complete:
