@@ -142,8 +142,8 @@ def _parent_telemetry(loaded: Loaded):  # type: ignore[no-untyped-def]
     from headgate.telemetry.logs import set_up
     from headgate.telemetry.metrics import Metrics
 
-    log, _ = set_up(loaded.config.log.format, loaded.config.log.level)
-    return Telemetry(log, Metrics())
+    log, lines, _ = set_up(loaded.config.log.format, loaded.config.log.level)
+    return Telemetry(log, lines, Metrics())
 
 
 def worker_main() -> None:

@@ -27,6 +27,7 @@ _TO_UPSTREAM = frozenset(
 )
 #: From the upstream to the client: identifiers for its support, and its advice on pace.
 _TO_CLIENT = frozenset({b"request-id", b"x-request-id", b"retry-after", b"retry-after-ms", b"openai-processing-ms"})
+_REQUEST_IDS = (b"x-request-id", b"request-id")
 _TO_CLIENT_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -57,11 +58,21 @@ def to_upstream(client: Headers, dialect: Dialect, body_size: int) -> bytes:
 
 
 def to_client(upstream: Headers) -> Headers:
-    return [
-        (name, value)
-        for name, value in upstream
-        if (name in _TO_CLIENT or name.startswith(_TO_CLIENT_PREFIXES)) and not _CONTROL.search(value)
-    ]
+    """The upstream's headers that are passed on."""
+    passed = []
+    for header in upstream:
+        name, value = header
+        if (name in _TO_CLIENT or name.startswith(_TO_CLIENT_PREFIXES)) and not _CONTROL.search(value):
+            passed.append(header)
+    return passed
+
+
+def upstream_request_id(passed: Headers) -> str | None:
+    """The upstream's own id for the request, among the headers that are passed on."""
+    for name, value in passed:
+        if name in _REQUEST_IDS:
+            return value[:200].decode("latin-1")
+    return None
 
 
 def value_of(headers: Headers, name: bytes) -> bytes | None:

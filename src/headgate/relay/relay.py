@@ -246,15 +246,15 @@ def _read(exchange: Exchange, body: bytes) -> Answer:
 def answer_headers(record: RequestRecord, attempt: AttemptRecord, upstream: Headers) -> Headers:
     """What headgate says of an answer, and what it passes on of the upstream's headers."""
     own_ms = (clock.monotonic_s() - record.started_s - record.waited_s) * 1000
-    upstream_id = crossing.value_of(upstream, b"x-request-id") or crossing.value_of(upstream, b"request-id")
-    if upstream_id is not None:
-        attempt.upstream_request_id = upstream_id[:200].decode("latin-1")
+    passed = crossing.to_client(upstream)
+    if passed:
+        attempt.upstream_request_id = crossing.upstream_request_id(passed)
     return [
         (b"x-headgate-request-id", record.id.encode()),
         (b"x-headgate-target", attempt.target.name.encode()),
         (b"x-headgate-attempts", b"%d" % attempt.number),
         (b"x-headgate-overhead-ms", b"%.2f" % own_ms),
-        *crossing.to_client(upstream),
+        *passed,
     ]
 
 

@@ -60,33 +60,36 @@ class _Pump:
             elif step is Step.OPENING:
                 if self.started:
                     out.append(raw)
-                else:
-                    self._hold(raw)
+                elif not self._hold(raw):
+                    break
             elif step is not Step.WITHHELD:
                 self.problem = self.meter.problem
                 break
         return out[0] if len(out) == 1 else b"".join(out)
 
     def at_end(self) -> bytes:
-        """The connection has ended. A last event that lacks only its empty line counts, if it can be read."""
+        """The connection has ended. A last event that lacks only its empty line counts, if it can be read; one that
+        cannot be read was cut, and is left out."""
         out = b""
-        if self._splitter.pending:
+        if sse.parse(self._splitter.rest()).data is not None:
             out = self.take(b"\n\n")
-        if self.ended:
+        if self.ended or (self.problem is not None and self.problem.reason is Reason.UPSTREAM_ERROR):
             return out
         closing = self.meter.closing()
         if closing is None:
-            self.problem = self.problem or Problem(Reason.STREAM_BROKEN, "ended its stream before the answer was whole")
+            self.problem = Problem(Reason.STREAM_BROKEN, "ended its stream before the answer was whole")
             return out
         self.problem = None
         self.ended = True
         return out + closing
 
-    def _hold(self, raw: bytes) -> None:
+    def _hold(self, raw: bytes) -> bool:
         self._held.append(raw)
         self._held_bytes += len(raw)
-        if self._held_bytes > MAX_HELD_BYTES:
-            self.problem = Problem(Reason.UPSTREAM_INVALID, f"sent more than {MAX_HELD_BYTES} bytes without content")
+        if self._held_bytes <= MAX_HELD_BYTES:
+            return True
+        self.problem = Problem(Reason.UPSTREAM_INVALID, f"sent more than {MAX_HELD_BYTES} bytes without content")
+        return False
 
 
 async def pump(
@@ -144,7 +147,7 @@ async def pump(
 def _after_fault(state: _Pump, fault: UpstreamFault) -> bytes:
     """The upstream broke off or fell silent: that may have been after the last word of a whole answer."""
     out = state.at_end()
-    if not state.ended:
+    if state.problem is not None and state.problem.reason is Reason.STREAM_BROKEN:
         timed_out = isinstance(fault, UpstreamTimeout)
         reason = Reason.UPSTREAM_TIMEOUT if timed_out else Reason.STREAM_BROKEN
         state.problem = Problem(reason, f"gave {fault}" if timed_out else str(fault))

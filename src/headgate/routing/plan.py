@@ -98,10 +98,10 @@ class Router:
 
 
 def _not_spoken(model: str, dialect: Dialect, targets: list[Target]) -> Problem:
-    spoken = sorted({d.value for t in targets for d in t.provider.dialects})
-    name = targets[0].provider.name
+    first = targets[0].provider
+    spoken = ", ".join(sorted(first.dialects))
     return Problem(
         Reason.DIALECT_NOT_SPOKEN,
-        f"the provider {name!r} of the model {model!r} does not speak {dialect.value}; it speaks {', '.join(spoken)}",
+        f"the provider {first.name!r} of the model {model!r} does not speak {dialect.value}; it speaks {spoken}",
         param="model",
     )

@@ -43,7 +43,7 @@ class Target:
 
     provider: Provider
     model: str
+    name: str = field(init=False)
 
-    @property
-    def name(self) -> str:
-        return f"{self.provider.name}/{self.model}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"{self.provider.name}/{self.model}")

@@ -48,8 +48,9 @@ class HttpClient:
         return self._cycle.disconnected
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        await self._room()
         cycle = self._cycle
+        if cycle.flow.write_paused:
+            await self._room()
         head = self._head(status, [*headers, (b"content-length", b"%d" % len(body))])
         self._write(head if cycle.scope["method"] == "HEAD" else head + body)
         self._complete()
@@ -64,7 +65,8 @@ class HttpClient:
         self._write(self._head(status, headers))
 
     async def write(self, data: bytes) -> None:
-        await self._room()
+        if self._cycle.flow.write_paused:
+            await self._room()
         self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     async def end(self) -> None:
@@ -112,21 +114,18 @@ class ClientGone(Exception):
 
 async def read_body(cycle: RequestResponseCycle, headers: Headers, limits: BodyLimits) -> bytes | Problem:
     """The whole body. Raises ClientGone."""
-    receive: Receive = cycle.receive  # type: ignore[assignment]
+    if cycle.disconnected:
+        raise ClientGone
+    if not cycle.more_body:  # all of it has come with the head, as most do
+        whole, cycle.body = bytes(cycle.body), bytearray()
+        return whole if len(whole) <= limits.max_bytes else _too_large(limits)
     announced = next((v for k, v in headers if k == b"content-length"), b"")
     if announced.isdigit() and int(announced) > limits.max_bytes:
         return _too_large(limits)
-    if not cycle.more_body:
-        message: Message | None = await receive()  # all of it has come with the head, so nothing has to be timed
-    else:
-        message = await _next(receive, limits.timeout_s)
+    receive: Receive = cycle.receive  # type: ignore[assignment]
+    message = await _next(receive, limits.timeout_s)
     if message is None:
         return _too_slow(limits)
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    if not message.get("more_body"):
-        body: bytes = message.get("body", b"")
-        return body if len(body) <= limits.max_bytes else _too_large(limits)
     pieces = [message.get("body", b"")]
     size = len(pieces[0])
     allowance_s = limits.timeout_s

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from headgate.relay.record import Defect, Outcome, RequestFinished, RequestRecord
-from headgate.telemetry.logs import Log
+from headgate.telemetry.logs import Lines, Log
 from headgate.telemetry.metrics import Metrics
 
 #: Endings that are nobody's mistake.
@@ -16,8 +16,9 @@ _QUIET = (Outcome.COMPLETED, Outcome.CLIENT_GONE, Outcome.REFUSED)
 class Telemetry:
     """`emit` is handed to every feature. It never raises and never waits."""
 
-    def __init__(self, log: Log, metrics: Metrics) -> None:
+    def __init__(self, log: Log, lines: Lines, metrics: Metrics) -> None:
         self._log = log
+        self._lines = lines
         self.metrics = metrics
         self._table: dict[type, Callable[[Any], None]] = {RequestFinished: self._request, Defect: self._defect}
 
@@ -34,8 +35,7 @@ class Telemetry:
     def _request(self, event: RequestFinished) -> None:
         record = event.record
         self.metrics.on_request(record)
-        level = self._log.info if record.outcome in _QUIET else self._log.warning
-        level("request", **request_fields(record))
+        self._lines.write("info" if record.outcome in _QUIET else "warning", "request", request_fields(record))
 
     def _defect(self, event: Defect) -> None:
         self._log.error("headgate failed", request_id=event.request_id, exc_info=event.error)
@@ -52,10 +52,10 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
     """One line for one request. Names keep their unit; what is unknown is left out."""
     fields: dict[str, Any] = {
         "request_id": record.id,
-        "dialect": record.dialect.value,
+        "dialect": record.dialect,
         "model": record.model,
         "status": record.status,
-        "outcome": record.outcome.value,
+        "outcome": record.outcome,
         "attempts": len(record.attempts),
         "total_ms": round(record.total_s * 1000, 2),
         "overhead_ms": round(max(0.0, record.total_s - record.waited_s) * 1000, 2),

@@ -85,21 +85,43 @@ class LineWriter:
             self._backlog -= len(block)
 
 
+class Lines:
+    """The line that is written for every request: through the same processors as structlog's, without its way there,
+    which takes longer than they do."""
+
+    def __init__(self, writer: LineWriter, processors: list[Any], level: str) -> None:
+        self._writer = writer
+        self._processors = processors
+        self._least = _LEVELS[level]
+
+    def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        """One line, where the level is to be written at all. Takes `fields` over."""
+        if _LEVELS[level] < self._least:
+            return
+        fields["event"] = event
+        line: Any = fields
+        for processor in self._processors:
+            line = processor(None, level, line)
+        self._writer.msg(line)
+
+
 def set_up(
     format: Literal["auto", "json", "console"], level: str, stream: IO[Any] | None = None
-) -> tuple[Log, LineWriter]:
-    """The gateway's logger, and the writer to close at the end. `auto`: console on a terminal, JSON elsewhere."""
+) -> tuple[Log, Lines, LineWriter]:
+    """The gateway's logger, its lines for requests, and the writer to close at the end. `auto`: console on a terminal,
+    JSON elsewhere."""
     stream = sys.stderr if stream is None else stream
     writer = LineWriter(stream)
     console = format == "console" or (format == "auto" and stream.isatty())
+    processors = _console(stream.isatty()) if console else _json()
     log = structlog.wrap_logger(
         cast(Any, writer),
-        processors=_console(stream.isatty()) if console else _json(),
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         cache_logger_on_first_use=True,
     )
     _take_over_stdlib(log)
-    return cast(Log, log), writer
+    return cast(Log, log), Lines(writer, processors, level), writer
 
 
 def _json() -> list[Any]:

@@ -23,6 +23,35 @@ _MAX_TARGETS = 2000
 _NO_TARGET = "none"
 
 
+class _Tally:
+    """A counter that is added to in plain Python, and told to Prometheus when somebody looks."""
+
+    __slots__ = ("_counter", "_pending")
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._pending = 0
+
+    def add(self, amount: int) -> None:
+        self._pending += amount
+
+    def fold(self) -> None:
+        self._counter.inc(self._pending)
+        self._pending = 0
+
+
+class _Direct(_Tally):
+    """With several workers: at once, since it may be another worker that is looked at."""
+
+    __slots__ = ()
+
+    def add(self, amount: int) -> None:
+        self._counter.inc(amount)
+
+    def fold(self) -> None:
+        pass
+
+
 class _OfTarget:
     """The series of one target, looked up once."""
 
@@ -31,9 +60,9 @@ class _OfTarget:
     def __init__(self, metrics: Metrics, target: str) -> None:
         self.latency = metrics.latency.labels(target)
         self.first_token = metrics.first_token.labels(target)
-        self.input_tokens = metrics.tokens.labels(target, "input")
-        self.output_tokens = metrics.tokens.labels(target, "output")
-        self.outcomes: dict[Outcome, Counter] = {}
+        self.input_tokens = metrics.tally(metrics.tokens.labels(target, "input"))
+        self.output_tokens = metrics.tally(metrics.tokens.labels(target, "output"))
+        self.outcomes: dict[Outcome, _Tally] = {}
 
 
 class Metrics:
@@ -73,6 +102,8 @@ class Metrics:
             registry=registry,
         )
         self._targets: dict[str, _OfTarget] = {}
+        self._tallies: list[_Tally] = []
+        self._is_shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 
     def on_request(self, record: RequestRecord) -> None:
         for attempt in record.attempts:
@@ -93,14 +124,15 @@ class Metrics:
         counter = series.outcomes.get(attempt.outcome)
         if counter is None:
             label = name if name in self._targets else "other"
-            counter = series.outcomes[attempt.outcome] = self.attempts.labels(label, attempt.outcome.value)
-        counter.inc()
+            counter = self.tally(self.attempts.labels(label, attempt.outcome.value))
+            series.outcomes[attempt.outcome] = counter
+        counter.add(1)
         if attempt.first_token_s is not None:
             series.first_token.observe(attempt.first_token_s)
         usage = attempt.usage
         if usage is not None:
-            series.input_tokens.inc(usage.input_tokens or 0)
-            series.output_tokens.inc(usage.output_tokens or 0)
+            series.input_tokens.add(usage.input_tokens or 0)
+            series.output_tokens.add(usage.output_tokens or 0)
 
     def _of(self, target: str) -> _OfTarget:
         series = self._targets.get(target)
@@ -112,10 +144,17 @@ class Metrics:
             series = self._targets[target] = _OfTarget(self, target)
         return series
 
+    def tally(self, counter: Counter) -> _Tally:
+        made = _Direct(counter) if self._is_shared else _Tally(counter)
+        self._tallies.append(made)
+        return made
+
     def page(self) -> tuple[bytes, str]:
         """The page for Prometheus, and its content type."""
+        for tally in self._tallies:
+            tally.fold()
         registry = self._registry
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        if self._is_shared:
             from prometheus_client.multiprocess import MultiProcessCollector
 
             registry = CollectorRegistry()

@@ -31,11 +31,11 @@ class Answer(NamedTuple):
 
 def load(body: bytes, what: str) -> dict[str, Any]:
     """The answer's JSON object. `what` names the dialect in the error. An error object is told as the error it is."""
-    if not body.strip():
-        raise not_an_answer(f"an empty body instead of {what}")
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
+        if not body.strip():
+            raise not_an_answer(f"an empty body instead of {what}") from None
         kind = "an HTML page" if body.lstrip()[:1] == b"<" else "something that is not whole JSON"
         raise not_an_answer(f"{kind} instead of {what}") from None
     if not isinstance(value, dict):

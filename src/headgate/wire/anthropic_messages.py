@@ -33,7 +33,7 @@ def read_answer(body: bytes) -> answer.Answer:
     value = answer.load(body, "a message")
     if value.get("type") != "message" or not isinstance(value.get("content"), list):
         raise answer.not_an_answer("JSON that is no message instead of a message")
-    if value.get("stop_reason") is None:
+    if not value.get("stop_reason"):
         raise answer.not_an_answer("a message without a stop reason")
     return answer.Answer(from_anthropic(value.get("usage")))
 
@@ -49,7 +49,7 @@ class MessagesMeter(StreamMeter):
     def __init__(self) -> None:
         super().__init__()
         self._stop_reason_seen = False
-        self._open_blocks: set[Any] = set()
+        self._open_blocks: set[int] = set()
 
     def on(self, event: Event) -> Step:
         if event.data is None:
@@ -68,15 +68,20 @@ class MessagesMeter(StreamMeter):
                 self.usage = from_anthropic(message.get("usage"), self.usage)
             return Step.OPENING
         if kind == "content_block_start":
-            self._open_blocks.add(str(body.get("index")))
+            index = body.get("index")
+            if not isinstance(index, int):
+                return self.invalid("sent a content block whose index is not a number")
+            self._open_blocks.add(index)
             return Step.OPENING if _is_empty(body.get("content_block")) else Step.CONTENT
         if kind == "content_block_stop":
-            self._open_blocks.discard(str(body.get("index")))
+            index = body.get("index")
+            if isinstance(index, int):
+                self._open_blocks.discard(index)
             return Step.OPENING
         if kind == "message_delta":
             self.usage = from_anthropic(body.get("usage"), self.usage)
             delta = body.get("delta")
-            if isinstance(delta, dict) and delta.get("stop_reason") is not None:
+            if isinstance(delta, dict) and delta.get("stop_reason"):
                 self._stop_reason_seen = True
                 return Step.CONTENT
             return Step.OPENING

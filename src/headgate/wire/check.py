@@ -61,14 +61,15 @@ def messages(fields: Fields) -> Problem | None:
     if not value:
         return bad("messages", "'messages' must hold at least one message")
     for index, message in enumerate(value):
-        where = f"messages[{index}]"
-        if not isinstance(message, dict):
-            return bad(where, f"'{where}' must be an object")
-        if not isinstance(message.get("role"), str):
-            return bad(f"{where}.role", f"'{where}.role' must be a string")
-        content = message.get("content")
-        if content is not None and not isinstance(content, str | list):
-            return bad(f"{where}.content", f"'{where}.content' must be a string or a list of parts")
+        # The common case first and quickly: this is every message of every request.
+        if isinstance(message, dict) and isinstance(message.get("role"), str):
+            content = message.get("content")
+            if content is None or isinstance(content, str | list):
+                continue
+            return bad(f"messages[{index}].content", f"'messages[{index}].content' must be a string or a list of parts")
+        if isinstance(message, dict):
+            return bad(f"messages[{index}].role", f"'messages[{index}].role' must be a string")
+        return bad(f"messages[{index}]", f"'messages[{index}]' must be an object")
     return None
 
 
@@ -80,8 +81,12 @@ def objects(fields: Fields, name: str) -> Problem | None:
     return None
 
 
-def mapping(fields: Fields, name: str) -> Problem | None:
-    value = fields.get(name)
-    if value is not None and not isinstance(value, dict):
-        return bad(name, f"'{name}' must be an object")
+def stream_options(fields: Fields) -> Problem | None:
+    value = fields.get("stream_options")
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        return bad("stream_options", "'stream_options' must be an object")
+    if not isinstance(value.get("include_usage"), bool | None):
+        return bad("stream_options.include_usage", "'stream_options.include_usage' must be true or false")
     return None

@@ -18,8 +18,11 @@ _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _MEMBER = re.compile(
     rb"[\s,]*+(" + _STRING + rb")\s*+:\s*+(?:(" + _STRING + rb"|[^\s,{}\[\]\"]++)|(?=[{\[]))", re.DOTALL
 )
-#: What stands between two brackets of a nested value, strings included.
-_TO_BRACKET = re.compile(rb'[^"{}\[\]]*+(?:' + _STRING + rb'[^"{}\[\]]*+)*+[{}\[\]]', re.DOTALL)
+_PLAIN = rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+"
+#: From inside a nested value to its next bracket, over strings, and over objects and lists that hold no others.
+_TO_BRACKET = re.compile(
+    rb'(?:[^"{}\[\]]++|' + _STRING + rb"|\{" + _PLAIN + rb"\}|\[" + _PLAIN + rb"\])*+[{}\[\]]", re.DOTALL
+)
 _OPENING = b"{["
 
 
@@ -45,6 +48,11 @@ class JsonObject:
         self.raw = raw
         self.fields: dict[str, Any] = fields
         self._spans = _spans(raw)
+
+    def member(self, name: str) -> bytes:
+        """One top-level member's value, as it was written. Raises KeyError."""
+        start, end = self._spans[name]
+        return self.raw[start:end]
 
     def replaced(self, changes: Mapping[str, Any]) -> bytes:
         """The bytes with these top-level members set: in place where they stand, else put first."""
@@ -87,7 +95,7 @@ def _spans(raw: bytes) -> dict[str, tuple[int, int]]:
                 depth += 1 if raw[end - 1] in _OPENING else -1
         key = orjson.loads(member[1])
         if key in spans:
-            raise NotAnObject(f"the field {key!r} stands twice")
+            raise NotAnObject(f"the field {key[:100]!r} stands twice")
         spans[key] = (start, end)
         member = _MEMBER.match(raw, end)
     return spans

@@ -7,7 +7,7 @@ from typing import Any
 from headgate.errors import Problem
 from headgate.wire import answer, check
 from headgate.wire.sse import Event
-from headgate.wire.stream import Step, StreamMeter, load_object
+from headgate.wire.stream import Step, StreamMeter, load_object, problem_of
 from headgate.wire.usage import from_openai
 
 DONE = b"data: [DONE]\n\n"
@@ -23,7 +23,7 @@ def check_request(fields: check.Fields) -> Problem | None:
         or check.positive(fields, "n", check.MAX_CHOICES)
         or check.positive(fields, "max_tokens")
         or check.positive(fields, "max_completion_tokens")
-        or check.mapping(fields, "stream_options")
+        or check.stream_options(fields)
         or check.objects(fields, "tools")
     )
 
@@ -37,6 +37,8 @@ def read_answer(body: bytes) -> answer.Answer:
     for choice in answer.objects(value, "choices", "a chat completion"):
         if not isinstance(choice.get("message"), dict):
             raise answer.not_an_answer("a choice without a message instead of a chat completion")
+        if choice.get("finish_reason") == "error":
+            raise answer.NotAnAnswer(problem_of(choice.get("error")))
     return answer.Answer(from_openai(value.get("usage")))
 
 
@@ -89,7 +91,10 @@ class ChoicesMeter(StreamMeter):
             index = choice.get("index", 0)
             if not isinstance(index, int):
                 return self.invalid("sent a choice whose index is not a number")
-            if choice.get("finish_reason") is not None:
+            reason = choice.get("finish_reason")
+            if reason == "error":
+                return self.failed(choice.get("error"))
+            if reason:  # some upstreams write an empty one until the last
                 self._finished.add(index)
                 self._open.discard(index)
                 step = Step.CONTENT

@@ -23,7 +23,7 @@ def check_request(fields: check.Fields) -> Problem | None:
         or check.positive(fields, "n", check.MAX_CHOICES)
         or check.positive(fields, "best_of", check.MAX_CHOICES)
         or check.positive(fields, "max_tokens")
-        or check.mapping(fields, "stream_options")
+        or check.stream_options(fields)
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from headgate.errors import Problem, Reason
+from headgate.errors import Problem
 from headgate.wire import answer, check
 from headgate.wire.sse import Event
-from headgate.wire.stream import Step, StreamMeter, load_object
+from headgate.wire.stream import Step, StreamMeter, load_object, problem_of
 from headgate.wire.usage import from_responses
 
 #: Events that announce something and say nothing yet.
@@ -22,6 +22,9 @@ _OPENINGS = frozenset(
 )
 _ENDS = frozenset({"response.completed", "response.incomplete"})
 
+#: Above this it is no number of an event, and headgate could not write the next.
+_MAX_SEQUENCE_NUMBER = 2**53
+
 
 def check_request(fields: check.Fields) -> Problem | None:
     given = fields.get("input")
@@ -32,34 +35,21 @@ def check_request(fields: check.Fields) -> Problem | None:
     return (
         check.boolean(fields, "stream")
         or check.positive(fields, "max_output_tokens")
-        or check.mapping(fields, "stream_options")
+        or check.stream_options(fields)
         or check.objects(fields, "tools")
     )
 
 
 def read_answer(body: bytes) -> answer.Answer:
-    """A response that failed upstream is an answer in this dialect: it says so itself, in `status` and `error`."""
-    if b'"error"' in body:
-        value = load_object(body)
-        if value is not None and value.get("object") == "response" and value.get("status") == "failed":
-            raise answer.NotAnAnswer(_problem(value.get("error")))
     value = answer.load(body, "a response")
+    if value.get("status") == "failed":
+        raise answer.NotAnAnswer(problem_of(value.get("error")))
     if not isinstance(value.get("output"), list):
         raise answer.not_an_answer("JSON without 'output' instead of a response")
     return answer.Answer(from_responses(value.get("usage")))
 
 
-def _problem(error: object) -> Problem:
-    from headgate.wire.stream import problem_of
-
-    return problem_of(error, Reason.UPSTREAM_ERROR)
-
-
 class ResponsesMeter(StreamMeter):
-    def __init__(self) -> None:
-        super().__init__()
-        self._content_seen = False
-
     def on(self, event: Event) -> Step:
         if event.data is None:
             return Step.OPENING
@@ -72,18 +62,22 @@ class ResponsesMeter(StreamMeter):
         if not isinstance(kind, str):
             return self.failed(body["error"]) if body.get("error") else self.invalid("sent an event without a type")
         number = body.get("sequence_number")
-        if isinstance(number, int):
+        if isinstance(number, int) and 0 <= number < _MAX_SEQUENCE_NUMBER:
             self.sequence_number = number
         if kind == "error":
-            return self.failed(body.get("error") or body)
+            return self.failed(body.get("error") or {**body, "type": None})
         if kind in _OPENINGS:
             return Step.OPENING
         response = body.get("response")
         if isinstance(response, dict):
             self.usage = from_responses(response.get("usage")) or self.usage
-            if kind == "response.failed":
-                return self.failed(response.get("error"))
-        return Step.END if kind in _ENDS else Step.CONTENT
+        else:
+            response = None
+        if kind == "response.failed":
+            return self.failed(response and response.get("error"))
+        if kind not in _ENDS:
+            return Step.CONTENT
+        return Step.END if response is not None else self.invalid("ended its stream without the response")
 
     def closing(self) -> bytes | None:
         """Nothing can stand in for `response.completed`: it holds the whole answer."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from headgate.errors import Problem, Reason
 from headgate.wire import (
     anthropic_messages,
@@ -40,9 +42,10 @@ class Request:
     """dialect: the one the client speaks. model: as the client wrote it. stream: whether the answer is to be streamed.
     wants_usage: whether the client itself asked for the usage chunk of a chat or completions stream."""
 
-    __slots__ = ("_body", "dialect", "model", "stream", "wants_usage")
+    __slots__ = ("_body", "_stream_options", "dialect", "model", "stream", "wants_usage")
 
     def __init__(self, dialect: Dialect, body: JsonObject) -> None:
+        """Raises NotAnObject where the stream's options hold a field twice."""
         fields = body.fields
         self._body = body
         self.dialect = dialect
@@ -50,6 +53,9 @@ class Request:
         self.stream: bool = fields.get("stream") is True
         options = fields.get("stream_options")
         self.wants_usage: bool = isinstance(options, dict) and options.get("include_usage") is True
+        asks = self.stream and not self.wants_usage and dialect in (Dialect.CHAT, Dialect.COMPLETIONS)
+        #: What to send instead of the client's, so that the stream tells its usage; None where it stays as it is.
+        self._stream_options = _with_usage(body.member("stream_options") if options else b"{}") if asks else None
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -65,8 +71,8 @@ class Request:
         changes: dict[str, Any] = {}
         if model != self.model:
             changes["model"] = model
-        if self.stream and not self.wants_usage and self.dialect in (Dialect.CHAT, Dialect.COMPLETIONS):
-            changes["stream_options"] = {**(self.fields.get("stream_options") or {}), "include_usage": True}
+        if self._stream_options is not None:
+            changes["stream_options"] = orjson.Fragment(self._stream_options)
         return self._body.replaced(changes) if changes else self._body.raw
 
     def meter(self) -> StreamMeter:
@@ -101,4 +107,13 @@ def parse(dialect: Dialect, raw: bytes, *, count_only: bool = False) -> Request 
         return Problem(Reason.BAD_REQUEST, str(error))
     check_rest = anthropic_messages.check_prompt if count_only else _CHECKS[dialect]
     problem = check.model(body.fields) or check_rest(body.fields)
-    return problem or Request(dialect, body)
+    if problem is not None:
+        return problem
+    try:
+        return Request(dialect, body)
+    except NotAnObject as error:
+        return check.bad("stream_options", f"'stream_options': {error}")
+
+
+def _with_usage(options: bytes) -> bytes:
+    return JsonObject(options).replaced({"include_usage": True})

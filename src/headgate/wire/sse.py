@@ -39,6 +39,10 @@ class EventSplitter:
     def pending(self) -> int:
         return len(self._tail)
 
+    def rest(self) -> bytes:
+        """What has come of the event that has begun."""
+        return bytes(self._tail)
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """The events that `chunk` completes, each with its terminator. Raises EventTooLarge."""
         if self._tail:

@@ -7,15 +7,13 @@ always the whole prompt, and the cached parts are said beside it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 #: A count above this is a mistake of the upstream, not a count.
 _LARGEST = 10**12
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Token counts. None means that the upstream did not say.
 
     input_tokens: the whole prompt, cached parts included.
@@ -70,10 +68,12 @@ def from_responses(usage: Any) -> Usage | None:
     given, made = _count(usage.get("input_tokens")), _count(usage.get("output_tokens"))
     if given is None and made is None:
         return None
+    details = usage.get("input_tokens_details")
     return Usage(
         input_tokens=given,
         output_tokens=made,
-        cached_input_tokens=_count(_inside(usage.get("input_tokens_details"), "cached_tokens")),
+        cached_input_tokens=_count(_inside(details, "cached_tokens")),
+        cache_write_tokens=_count(_inside(details, "cache_write_tokens")),
         reasoning_tokens=_count(_inside(usage.get("output_tokens_details"), "reasoning_tokens")),
     )
 
@@ -88,11 +88,13 @@ def from_anthropic(usage: Any, before: Usage | None = None) -> Usage | None:
     made = _count(usage.get("output_tokens"))
     if before is None:
         before = Usage()
+    if uncached is None and before.input_tokens is not None:
+        uncached = before.input_tokens - (before.cached_input_tokens or 0) - (before.cache_write_tokens or 0)
     if read is None:
         read = before.cached_input_tokens
     if written is None:
         written = before.cache_write_tokens
-    whole = before.input_tokens if uncached is None else uncached + (read or 0) + (written or 0)
+    whole = None if uncached is None else uncached + (read or 0) + (written or 0)
     if whole is None and made is None and before.output_tokens is None:
         return None
     return Usage(
