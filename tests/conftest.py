@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from engines.conftest import running_demo_engine
 from gateway.running import RunningGateway, new_key, provider
-
 from headgate.testing import ScriptedUpstream
 
 MakeGateway = Callable[..., RunningGateway]

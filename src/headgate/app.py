@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from headgate import __version__, clock
 from headgate.config import load as config_load
 from headgate.config import settings
+from headgate.config.address import is_loopback
 from headgate.config.load import Loaded
 from headgate.config.schema import Config, home
-from headgate.errors import ConfigError, HeadgateError
+from headgate.errors import ConfigError, Finding, HeadgateError
 from headgate.relay.listing import Listing
 from headgate.relay.relay import Relay
 from headgate.relay.upstream.client import UpstreamClient, endpoint
@@ -99,6 +100,8 @@ class App:
         self._access: Access | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._reloading = asyncio.Lock()
+        self._opening = asyncio.Lock()
+        self._host = loaded.config.server.host
         self._started_s = clock.monotonic_s()
         self.stopping = False
         self.gateway: Gateway | None = None
@@ -130,7 +133,8 @@ class App:
     async def _serving(self, config: Config) -> Serving:
         """What this configuration serves with. The old listing goes on until the new one stands."""
         providers = settings.providers(config)
-        access = await self._access_of(config)
+        if config.auth == "keys":
+            await self._keys()
         old = self._listing
         listing = Listing(self._upstream, providers, lambda: self._relist(listing, providers), self._emit,
                           old.listed if old is not None else None)  # fmt: skip
@@ -143,26 +147,31 @@ class App:
             router=lambda: self._router,
             models_known=listing.known,
             relay=Relay(self._upstream, self._emit),
-            access=access,
+            keys=self._keys,
+            access=self._access if config.auth == "keys" else None,
             body_limits=BodyLimits(config.server.max_body_mib * 1024 * 1024, config.server.body_timeout_s),
         )
 
     def _relist(self, listing: Listing, providers: tuple[Provider, ...]) -> None:
         self._router = Router(Catalog(providers, dict(listing.listed)))
 
-    async def _access_of(self, config: Config) -> Access | None:
-        """The keys, where they are asked for. Once opened, the ledger stays open: the next reload may ask again."""
-        if config.auth == "open":
-            return None
-        if self._access is None:
-            from headgate.access.service import Access
-            from headgate.access.store import KeyStore
-            from headgate.ledger.database import open_ledger
+    async def _keys(self) -> Access:
+        """The client keys; opened when they are first needed, and then kept. Raises LedgerError."""
+        async with self._opening:
+            if self._access is None:
+                from headgate.access.service import Access
+                from headgate.access.store import KeyStore
+                from headgate.ledger.database import open_ledger
 
-            self._ledger = await open_ledger(settings.ledger_url(config))
-            self._access = Access(KeyStore(self._ledger), emit=self._emit, limits=self._limits())
-            await self._access.start()
-        return self._access
+                ledger = await open_ledger(settings.ledger_url(self.config))
+                access = Access(KeyStore(ledger), emit=self._emit, limits=self._limits())
+                try:
+                    await access.start()
+                except BaseException:
+                    await ledger.close()
+                    raise
+                self._ledger, self._access = ledger, access
+            return self._access
 
     def _limits(self) -> Any:
         if self._shared_limits is None:
@@ -191,6 +200,10 @@ class App:
         async with self._reloading:
             try:
                 loaded = await asyncio.to_thread(config_load.load, path, options=self._options)
+                if loaded.config.auth == "open" and not is_loopback(self._host):
+                    # The file may say another host now, but the socket is the one of the start.
+                    why = f"headgate listens on {self._host} until it is restarted, and may not be open there"
+                    raise ConfigError([Finding("auth", why, "Restart headgate, or leave auth at keys.")])
                 serving = await self._serving(loaded.config)
             except ConfigError as error:
                 found = tuple(f"{f.path}: {f.problem}. {f.fix}" for f in error.findings)
@@ -217,15 +230,7 @@ class App:
         self.gateway.serving = await self._serving(loaded.config)
         provider = next(p for p in self._router.catalog.providers if p.name == name)
         self._demo, self._demo_state = name, "the embedded engine has not answered yet"
-        to = endpoint("POST", f"{provider.base_url}/completions", [(b"content-type", b"application/json")])
-        while True:
-            try:
-                status, _ = await self._upstream.call(to, b'{"prompt":"hello","max_tokens":1}', 10.0, 1024 * 1024)
-                if status == 200:
-                    break
-            except HeadgateError:
-                pass
-            await asyncio.sleep(_PROBE_EVERY_S)
+        await first_answer(self._upstream, provider.base_url)
         self._demo_state = None
 
     def not_ready(self) -> str | None:
@@ -270,6 +275,19 @@ class App:
             "engines": [] if self._demo is None else [{"name": self._demo, "answered": self._demo_state is None}],
             "nodes": [],
         }
+
+
+async def first_answer(upstream: UpstreamClient, base_url: str) -> None:
+    """Asks an engine for one token until it gives one: that it listens does not mean that it can."""
+    to = endpoint("POST", f"{base_url}/completions", [(b"content-type", b"application/json")])
+    while True:
+        try:
+            status, _ = await upstream.call(to, b'{"prompt":"hello","max_tokens":1}', 10.0, 1024 * 1024)
+            if status == 200:
+                return
+        except HeadgateError:
+            pass
+        await asyncio.sleep(_PROBE_EVERY_S)
 
 
 def state_home() -> Path:

@@ -38,7 +38,8 @@ class Response:
     @property
     def events(self) -> list[bytes]:
         """The events of a stream, without the empty lines between them."""
-        return [event for event in self.body.replace(b"\r\n", b"\n").split(b"\n\n") if event]
+        lines = self.body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return [event for event in lines.split(b"\n\n") if event]
 
 
 class Wire:

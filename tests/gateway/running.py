@@ -189,9 +189,9 @@ class RunningGateway:
         root = logging.getLogger()
         handlers, level = root.handlers[:], root.level
         log_file = self._log_path.open("wb")
-        log, lines, writer = set_up("json", "debug", log_file)
+        *parts, writer = set_up("json", "debug", log_file)
         root.handlers[:], root.level = handlers, level  # pytest's own stay in their place
-        self._telemetry = _Watched(log, Metrics())
+        self._telemetry = _Watched(*parts, Metrics())
         self.app = App(loaded, self._telemetry)
         sock = bind("127.0.0.1", 0)
         self.port = sock.getsockname()[1]
@@ -225,4 +225,3 @@ def new_key(home: Path, name: str, **settings_of_key: Any) -> str:
 
     asyncio.run(make())
     return secret
-

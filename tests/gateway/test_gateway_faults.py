@@ -10,17 +10,18 @@ One gateway serves all cases, so each also finds it as the one before has left i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
+
 from gateway import speech
 from gateway.raw import Response, ask, get
 from gateway.running import PROVIDER_KEY, RunningGateway, provider
 from gateway.speech import TEXT, Speech
-
 from headgate.relay.record import Outcome
-from headgate.testing import Answer, ScriptedUpstream, Stream, Wait, faults
+from headgate.testing import Answer, End, ScriptedUpstream, Stream, Wait, faults
 from headgate.testing import vendor_anthropic as anthropic
 from headgate.testing import vendor_openai as openai
 from headgate.testing.replies import Reply
@@ -52,20 +53,25 @@ CUT = Refused(502, Outcome.BROKEN)
 NO_ANSWER = Refused(502, Outcome.UPSTREAM_INVALID)
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[ScriptedUpstream]:
-    with ScriptedUpstream() as up:
-        yield up
-    assert up.malformed == []
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One gateway before one upstream. replies: what the upstream does next."""
+
+    running: RunningGateway
+    upstream: ScriptedUpstream
+    replies: list[Reply]
 
 
 @pytest.fixture(scope="module")
-def running(upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    replies: list[Reply] = []
     quick = {"connect_s": 5, "first_token_s": QUICK_S, "response_s": QUICK_S, "idle_s": QUICK_S, "total_s": 30}
-    config = {"providers": [provider(upstream), provider(upstream, name="quick", timeouts=quick)]}
-    gateway = RunningGateway(config, tmp_path_factory.mktemp("gateway")).start()
-    yield gateway
-    gateway.stop()
+    with ScriptedUpstream(lambda request: replies.pop(0)) as upstream:
+        config = {"providers": [provider(upstream), provider(upstream, name="quick", timeouts=quick)]}
+        gateway = RunningGateway(config, tmp_path_factory.mktemp("gateway")).start()
+        yield Stage(gateway, upstream, replies)
+        gateway.stop()
+    assert upstream.malformed == []
     assert PROVIDER_KEY not in gateway.log()
 
 
@@ -213,26 +219,24 @@ def pings(say: Speech) -> Stream:
 
 @pytest.mark.parametrize("say", speech.ALL, ids=str)
 @pytest.mark.parametrize("case", WHOLE, ids=str)
-def test_a_whole_answer(case: Case, say: Speech, running: RunningGateway, upstream: ScriptedUpstream):
-    play(case, say, running, upstream, stream=False)
+def test_a_whole_answer(case: Case, say: Speech, stage: Stage):
+    play(case, say, stage, stream=False)
 
 
 @pytest.mark.parametrize("say", speech.ALL, ids=str)
 @pytest.mark.parametrize("case", STREAMED, ids=str)
-def test_a_streamed_answer(case: Case, say: Speech, running: RunningGateway, upstream: ScriptedUpstream):
-    play(case, say, running, upstream, stream=True)
+def test_a_streamed_answer(case: Case, say: Speech, stage: Stage):
+    play(case, say, stage, stream=True)
 
 
 @pytest.mark.parametrize("say", speech.ALL, ids=str)
 @pytest.mark.parametrize("ending", ["cut", "reset", "clean"])
 @pytest.mark.parametrize("half", [False, True], ids=["between events", "within an event"])
-def test_a_stream_that_ends_anywhere(
-    half: bool, ending: str, say: Speech, running: RunningGateway, upstream: ScriptedUpstream
-):
+def test_a_stream_that_ends_anywhere(half: bool, ending: str, say: Speech, stage: Stage):
     make = faults.half_event if half else faults.cut
     for after in range(len(say.stream().events)):
         case = always(f"after {after}", lambda say, at=after: make(say.stream(), at, ending), ended_after(say, after))
-        play(case, say, running, upstream, stream=True)
+        play(case, say, stage, stream=True)
 
 
 def ended_after(say: Speech, events: int) -> Ending:
@@ -243,7 +247,8 @@ def ended_after(say: Speech, events: int) -> Ending:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("say", speech.ALL, ids=str)
-def test_it_cannot_be_reached(say: Speech, stream: bool, running: RunningGateway, upstream: ScriptedUpstream):
+def test_it_cannot_be_reached(say: Speech, stream: bool, stage: Stage):
+    running, upstream = stage.running, stage.upstream
     leave_no_connection(upstream)
     upstream.run(upstream.refuse())
     try:
@@ -255,31 +260,35 @@ def test_it_cannot_be_reached(say: Speech, stream: bool, running: RunningGateway
         upstream.run(upstream.listen())
 
 
-def test_an_event_of_seventeen_megabytes_is_no_event(running: RunningGateway, upstream: ScriptedUpstream):
+def test_an_event_of_seventeen_megabytes_is_no_event(stage: Stage):
     say = speech.CHAT
     huge = Stream([*say.stream().events[:3], b"data: " + b"x" * (17 << 20), Wait.forever()])
     case = always("too large", lambda say: huge, Broken(Outcome.UPSTREAM_INVALID, "16777216 bytes"))
-    play(case, say, running, upstream, stream=True)
+    play(case, say, stage, stream=True)
 
 
-def test_an_answer_of_embeddings_is_checked_too(running: RunningGateway, upstream: ScriptedUpstream):
+def test_an_answer_of_embeddings_is_checked_too(stage: Stage):
     say = replace(
         speech.CHAT, path="/v1/embeddings", fields={"model": "m", "input": "x"}, answer=openai.embeddings_answer,
         said=lambda body: TEXT if body["data"] else "",
     )  # fmt: skip
     for case in WHOLE:
-        play(case, say, running, upstream, stream=False)
+        play(case, say, stage, stream=False)
 
 
-def play(case: Case, say: Speech, running: RunningGateway, upstream: ScriptedUpstream, *, stream: bool) -> None:
+def play(case: Case, say: Speech, stage: Stage, *, stream: bool) -> None:
     """Lets the upstream do it, checks how it ends for the client, and that the next request is served as ever."""
+    running, upstream = stage.running, stage.upstream
     running.forget()
     before = len(upstream.requests)
-    upstream.then(case.reply(say), say.answer())
+    reply = case.reply(say)
+    stage.replies[:] = [reply, say.answer()]
     name = "quick" if case.silent else "up"
     response = ask(running.port, say.request(stream=stream, model=f"{name}/m"))
     check(response, case.ending(say), say, running, name)
     running.forget()
+    if End.CLOSE in reply.steps():
+        upstream.run(upstream.idle())  # whoever asks before the end has arrived would meet it with a request sent
     again = ask(running.port, say.request(model="up/m"))
     check(again, FINE, say, running)
     assert len(upstream.requests) == before + 2, "each request is sent once"
@@ -289,8 +298,13 @@ def play(case: Case, say: Speech, running: RunningGateway, upstream: ScriptedUps
 
 def leave_no_connection(upstream: ScriptedUpstream) -> None:
     """Closes the kept connections; one that the gateway had forgotten in the middle of an answer would stay."""
-    upstream.call(upstream.close_idle)
-    upstream.run(upstream.idle())
+
+    async def close() -> None:
+        while upstream.open_connections:
+            upstream.close_idle()
+            await asyncio.sleep(0.002)
+
+    upstream.run(close())
 
 
 def check(response: Response, ending: Ending, say: Speech, running: RunningGateway, name: str = "up") -> None:
@@ -322,5 +336,5 @@ def check(response: Response, ending: Ending, say: Speech, running: RunningGatew
     assert record.problem is not None and record.problem.message == error["message"]
 
 
-def test_the_gateway_is_still_there(running: RunningGateway):
-    assert ask(running.port, get("/ready")).status == 200
+def test_the_gateway_is_still_there(stage: Stage):
+    assert ask(stage.running.port, get("/ready")).status == 200

@@ -42,8 +42,9 @@ class _Parent:
 
     async def run(self) -> int:
         from headgate.access.shared import create
-        from headgate.app import state_home
+        from headgate.app import first_answer, state_home
         from headgate.cli.serve import discovered, say_found, say_try, start_demo, url_of
+        from headgate.relay.upstream.client import UpstreamClient
         from headgate.server.listen import bind
 
         settings = self._loaded.config.server
@@ -64,6 +65,7 @@ class _Parent:
             limits = create(state_home() / "run")
             keepers = [asyncio.create_task(self._keep(sock, scratch, limits)) for _ in range(settings.workers)]
             if engine is not None:
+                await first_answer(UpstreamClient(), engine.base_url)
                 say_try(self._loaded.config.auth, url_of(sock), f"demo/{engine.alias}")
             await asyncio.gather(*keepers)
         finally:

@@ -17,9 +17,9 @@ from urllib.parse import unquote
 
 from headgate import clock, ids
 from headgate.access import trust
-from headgate.access.keys import Key
+from headgate.access.keys import PREFIX, Key, credential
 from headgate.access.service import Access
-from headgate.errors import Problem, Reason
+from headgate.errors import LedgerError, Problem, Reason
 from headgate.relay.client import Headers
 from headgate.relay.record import Defect, Outcome, RequestRecord
 from headgate.relay.relay import Emit, Exchange, Relay, answer_estimate, refuse
@@ -41,12 +41,13 @@ class Serving:
     """What requests are served with. A reload puts another in its place; requests under way keep theirs.
 
     router: the one for the catalog as it is now. models_known: returns when every provider that lists its models has
-    been asked once, or soon. access: None in open mode.
+    been asked once, or soon. access: the keys; None in open mode, where `keys` opens them for who shows one anyway.
     """
 
     router: Callable[[], Router]
     models_known: Callable[[], Awaitable[None]]
     relay: Relay
+    keys: Callable[[], Awaitable[Access]]
     access: Access | None
     body_limits: BodyLimits = field(default_factory=BodyLimits)
 
@@ -104,7 +105,7 @@ class Gateway:
         anthropic = any(name == b"anthropic-version" for name, _ in headers)
         dialect = Dialect.MESSAGES if anthropic else Dialect.CHAT
         client = HttpClient(scope[CYCLE])
-        who = _who(self.serving, scope["method"], headers)
+        who = await _who(self.serving, scope["method"], headers)
         problem: Problem | None = None
         body = b""
         if isinstance(who, Problem):
@@ -114,7 +115,7 @@ class Gateway:
         else:
             await self.serving.models_known()
             router = self.serving.router()
-            names = router.visible(_allowed(who, None))
+            names = router.visible(_allowed(who[1] if who is not None else None, None))
             asked = unquote(path[len(_MODELS) + 1 :])
             if not asked:
                 body = model_lists.listing(names, anthropic=anthropic)
@@ -136,6 +137,7 @@ class _Call:
         "_charged_s",
         "_estimate",
         "_scope",
+        "access",
         "client",
         "key",
         "record",
@@ -147,6 +149,7 @@ class _Call:
         self.client = HttpClient(scope[CYCLE])
         self.record = RequestRecord(ids.request_id(), dialect, path, clock.monotonic_s(), clock.wall_s())
         self.key: Key | None = None
+        self.access: Access | None = None
         self._scope = scope
         self._estimate = 0
         self._charged_s = 0.0
@@ -157,12 +160,13 @@ class _Call:
         method, headers = scope["method"], scope["headers"]
         if method != "POST":
             return Problem(Reason.METHOD_NOT_ALLOWED, f"{record.path} takes POST, not {method}")
-        who = _who(self.serving, method, headers)
+        who = await _who(self.serving, method, headers)
         if isinstance(who, Problem):
             return who
         if who is not None:
-            self.key = who
-            record.key_id, record.key_name, record.team = who.id, who.name, who.team
+            self.access, key = who
+            self.key = key
+            record.key_id, record.key_name, record.team = key.id, key.name, key.team
         body = await read_body(scope[CYCLE], headers, self.serving.body_limits)
         record.waited_s = clock.monotonic_s() - record.started_s
         if isinstance(body, Problem):
@@ -199,11 +203,11 @@ class _Call:
 
     def _admit(self, estimate: int) -> Problem | None:
         """Charges the key's limits. A count of tokens is a request, but its tokens are not used."""
-        if self.key is None or self.serving.access is None:
+        if self.key is None or self.access is None:
             return None
         self._estimate = estimate
         self._charged_s = clock.monotonic_s()
-        return self.serving.access.admit(self.key, estimate, self._charged_s)
+        return self.access.admit(self.key, estimate, self._charged_s)
 
     async def refuse(self, problem: Problem, outcome: Outcome) -> None:
         self.record.outcome = outcome
@@ -216,7 +220,7 @@ class _Call:
     def settle(self) -> None:
         """Puts the tokens that were used in the place of the estimate. Unknown usage leaves the estimate standing, but
         for what was never sent."""
-        if self.key is None or self.serving.access is None or self._charged_s == 0.0:
+        if self.key is None or self.access is None or self._charged_s == 0.0:
             return
         usage = self.record.usage
         if usage is not None:
@@ -225,14 +229,25 @@ class _Call:
             return
         else:
             actual = 0
-        self.serving.access.settle(self.key, self._estimate, actual, self._charged_s, clock.monotonic_s())
+        self.access.settle(self.key, self._estimate, actual, self._charged_s, clock.monotonic_s())
 
 
-def _who(serving: Serving, method: str, headers: Headers) -> Key | Problem | None:
-    """The key of the caller; None in open mode, where it is a local program that calls, and no page from elsewhere."""
-    if serving.access is None:
-        return trust.refuse(method, headers)
-    return serving.access.authenticate(headers, clock.wall_s())
+async def _who(serving: Serving, method: str, headers: Headers) -> tuple[Access, Key] | Problem | None:
+    """The caller's key, with where it counts. None for a caller without one in open mode, which is a local program and
+    no page from elsewhere; what it shows counts there only if it is one of headgate's keys."""
+    access = serving.access
+    if access is None:
+        problem = trust.refuse(method, headers)
+        shown = None if problem is not None else credential(headers)
+        if shown is None or not shown.startswith(PREFIX):
+            return problem
+        try:
+            access = await serving.keys()
+        except LedgerError:
+            message = "this key cannot be looked up: headgate cannot open its ledger (`headgate keys list` says why)"
+            return Problem(Reason.UNAUTHORIZED, message)
+    key = access.authenticate(headers, clock.wall_s())
+    return key if isinstance(key, Problem) else (access, key)
 
 
 def _allowed(key: Key | None, asked: str | None) -> Callable[[Target], bool]:

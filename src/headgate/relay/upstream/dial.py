@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -204,4 +205,6 @@ async def _tunnel(sock: socket.socket, origin: Origin, proxy: Proxy) -> None:
 def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {error.reason or error}"
-    return (error.strerror or str(error) or type(error).__name__).lower()
+    # asyncio puts the address into `strerror`; what is wanted is the system's own word, such as "connection refused".
+    said = os.strerror(error.errno) if error.errno else error.strerror or str(error) or type(error).__name__
+    return said.lower()
