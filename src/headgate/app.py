@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from headgate.routing.target import Provider
 from headgate.server.client import BodyLimits
 from headgate.server.gateway import Gateway, Serving
 from headgate.server.operations import operations
-from headgate.telemetry.events import Telemetry
+from headgate.telemetry.events import ConfigRefused, ConfigReloaded, Telemetry
 
 if TYPE_CHECKING:
     from headgate.access.service import Access
@@ -36,39 +35,6 @@ if TYPE_CHECKING:
 #: How often the configuration file is looked at.
 WATCH_S = 1.0
 _PROBE_EVERY_S = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigReloaded:
-    """Emitted when a changed configuration has come into force. restart: the sections that wait for a restart."""
-
-    path: str
-    providers: int
-    restart: tuple[str, ...]
-    message = "configuration reloaded"
-
-    @property
-    def level(self) -> str:
-        return "warning" if self.restart else "info"
-
-    def fields(self) -> dict[str, object]:
-        fields: dict[str, object] = {"path": self.path, "providers": self.providers}
-        if self.restart:
-            fields["needs_restart"] = list(self.restart)
-        return fields
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigRefused:
-    """Emitted when a changed configuration cannot be used; the old one stays in force."""
-
-    path: str
-    findings: tuple[str, ...]
-    level = "error"
-    message = "configuration not reloaded: the old one stays in force"
-
-    def fields(self) -> dict[str, object]:
-        return {"path": self.path, "findings": list(self.findings)}
 
 
 class App:

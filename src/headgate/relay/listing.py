@@ -30,11 +30,6 @@ class ProviderListed:
 
     provider: str
     models: int
-    level = "info"
-    message = "provider lists its models"
-
-    def fields(self) -> dict[str, object]:
-        return {"provider": self.provider, "models": self.models}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +38,6 @@ class ProviderSilent:
 
     provider: str
     why: str
-    level = "warning"
-    message = "provider does not list its models"
-
-    def fields(self) -> dict[str, object]:
-        return {"provider": self.provider, "why": self.why}
 
 
 class Listing:

@@ -229,6 +229,9 @@ class Relay:
         self._emit(RequestFinished(record))
 
 
+#: Server errors that trying again does not mend.
+_FINAL = (Reason.UPSTREAM_CREDENTIALS,)
+
 _STREAM: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -270,6 +273,8 @@ async def refuse(client: Client, record: RequestRecord, problem: Problem) -> Non
         (b"x-headgate-request-id", record.id.encode()),
         (b"x-headgate-attempts", b"%d" % len(record.attempts)),
     ]
+    if problem.reason in _FINAL or (problem.reason is Reason.RATE_LIMITED and problem.retry_after_s is None):
+        head.append((b"x-should-retry", b"false"))  # the SDKs try again by themselves otherwise
     if problem.retry_after_s is not None:
         head.append((b"retry-after", b"%d" % max(1, -(-problem.retry_after_s // 1))))
     await client.respond(problem.status, head, problems.body(record.dialect, problem, record.id))

@@ -1,13 +1,46 @@
-"""The table: what each event becomes. An event that is not in it is a defect, and is logged as one."""
+"""The table: what each event becomes. A request is a line and counts; a rare event is a line with its fields."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
+from headgate.access.service import KeysUnreadable
+from headgate.engines.events import EngineExited
+from headgate.relay.listing import ProviderSilent
 from headgate.relay.record import Defect, Outcome, RequestFinished, RequestRecord
 from headgate.telemetry.logs import Lines, Log
 from headgate.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigReloaded:
+    """A changed configuration has come into force. needs_restart: the sections that wait for a restart."""
+
+    path: str
+    providers: int
+    needs_restart: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRefused:
+    """A changed configuration cannot be used; the old one stays in force."""
+
+    path: str
+    findings: tuple[str, ...]
+
+
+_CAPITAL = re.compile("[A-Z]")
+
+#: The level of each rare event that is not just news.
+_LEVELS: dict[type, str] = {
+    ConfigRefused: "error",
+    ProviderSilent: "warning",
+    KeysUnreadable: "error",
+    EngineExited: "warning",
+}
 
 #: Endings that are nobody's mistake.
 _QUIET = (Outcome.COMPLETED, Outcome.CLIENT_GONE, Outcome.REFUSED)
@@ -28,7 +61,7 @@ class Telemetry:
             if handler is not None:
                 handler(event)
             else:
-                self._plain(event)
+                self._rare(event)
         except Exception as error:
             self._log.error("an event could not be told", event_type=type(event).__name__, exc_info=error)
 
@@ -40,12 +73,14 @@ class Telemetry:
     def _defect(self, event: Defect) -> None:
         self._log.error("headgate failed", request_id=event.request_id, exc_info=event.error)
 
-    def _plain(self, event: object) -> None:
-        """Rare events say themselves what they are: `level`, `message` and `fields` are theirs."""
-        level = getattr(event, "level", "info")
-        message = getattr(event, "message", None) or type(event).__name__
-        fields = getattr(event, "fields", None)
-        getattr(self._log, level)(message, **(fields() if callable(fields) else {}))
+    def _rare(self, event: object) -> None:
+        """Every other event is its name in words, and its fields."""
+        assert is_dataclass(event) and not isinstance(event, type)
+        level = _LEVELS.get(type(event), "info")
+        if isinstance(event, ConfigReloaded) and event.needs_restart:
+            level = "warning"
+        words = _CAPITAL.sub(lambda m: f" {m[0].lower()}", type(event).__name__).strip()
+        getattr(self._log, level)(words, **asdict(event))
 
 
 def request_fields(record: RequestRecord) -> dict[str, Any]:
