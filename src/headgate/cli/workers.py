@@ -43,7 +43,7 @@ class _Parent:
     async def run(self) -> int:
         from headgate.access.shared import create
         from headgate.app import first_answer, state_home
-        from headgate.cli.serve import discovered, say_found, say_try, start_demo, url_of
+        from headgate.cli.found import discovered, say_found, say_try, start_demo, url_of
         from headgate.relay.upstream.client import UpstreamClient
         from headgate.server.listen import bind
 
@@ -152,7 +152,8 @@ def worker_main() -> None:
     """What a worker runs. Its task comes in the environment, where only the same user can read it."""
     import uvloop
 
-    from headgate.cli.serve import _Process, with_providers
+    from headgate.cli.found import with_providers
+    from headgate.cli.process import Process
     from headgate.config.load import load
 
     task = json.loads(os.environ.pop(_WORKER))
@@ -163,4 +164,4 @@ def worker_main() -> None:
         loaded = load(None, options=options, file_optional=True)
         loaded = with_providers(loaded, options, task["providers"])
     sock = socket.socket(fileno=task["fd"])
-    sys.exit(uvloop.run(_Process(loaded, options, sock, Path(task["limits"])).run()))
+    sys.exit(uvloop.run(Process(loaded, options, sock, Path(task["limits"])).run()))

@@ -86,12 +86,19 @@ def scrubbed(problem: Problem, provider: Provider) -> Problem:
         return problem
 
     def clean(text: str | None) -> str | None:
-        return text.replace(key, "[api key]") if text else text
+        return _without(key, text) if text else text
 
     return replace(
         problem,
-        message=problem.message.replace(key, "[api key]"),
+        message=_without(key, problem.message),
         code=clean(problem.code),
         type=clean(problem.type),
         param=clean(problem.param),
     )
+
+
+def _without(key: str, text: str) -> str:
+    text = text.replace(key, "[api key]")
+    # What was cut at its limit may end in the beginning of the key.
+    size = next((n for n in range(min(len(key) - 1, len(text)), 3, -1) if text.endswith(key[:n])), 0)
+    return text[:-size] + "[api key]" if size else text

@@ -57,12 +57,17 @@ def to_upstream(client: Headers, dialect: Dialect, body_size: int) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def to_client(upstream: Headers) -> Headers:
-    """The upstream's headers that are passed on."""
+def to_client(upstream: Headers, provider: Provider) -> Headers:
+    """The upstream's headers that are passed on; one that quotes the provider's key is not."""
+    key = provider.api_key.encode("latin-1") if provider.api_key else None
     passed = []
     for header in upstream:
         name, value = header
-        if (name in _TO_CLIENT or name.startswith(_TO_CLIENT_PREFIXES)) and not _CONTROL.search(value):
+        if (
+            (name in _TO_CLIENT or name.startswith(_TO_CLIENT_PREFIXES))
+            and not _CONTROL.search(value)
+            and (key is None or key not in value)
+        ):
             passed.append(header)
     return passed
 

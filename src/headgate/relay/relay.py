@@ -249,7 +249,7 @@ def _read(exchange: Exchange, body: bytes) -> Answer:
 def answer_headers(record: RequestRecord, attempt: AttemptRecord, upstream: Headers) -> Headers:
     """What headgate says of an answer, and what it passes on of the upstream's headers."""
     own_ms = (clock.monotonic_s() - record.started_s - record.waited_s) * 1000
-    passed = crossing.to_client(upstream)
+    passed = crossing.to_client(upstream, attempt.target.provider)
     if passed:
         attempt.upstream_request_id = crossing.upstream_request_id(passed)
     return [

@@ -86,8 +86,9 @@ class Router:
 
     def _not_found(self, model: str, allowed: Callable[[Target], bool]) -> Problem:
         there = self.visible(allowed)
-        near = difflib.get_close_matches(model[:200], there, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        known = {name: name for name in there} | {self._by_name[name].model: name for name in reversed(there)}
+        near = difflib.get_close_matches(model[:200], known, n=1)
+        hint = f" Did you mean {known[near[0]]!r}?" if near else ""
         shown = ", ".join(there[:_NAMED_AT_MOST]) or "none"
         more = f" and {len(there) - _NAMED_AT_MOST} more (GET /v1/models)" if len(there) > _NAMED_AT_MOST else ""
         return Problem(

@@ -21,6 +21,11 @@ from headgate.wire.dialect import Dialect
 #: Under this key of a scope stands uvicorn's own object for the request, whose `disconnected` is the truth.
 CYCLE = "headgate.cycle"
 
+#: Requests that a client may have sent ahead before its connection is left unread.
+_MAX_PIPELINED = 8
+#: For a client that has been answered before it has sent all of its request to notice it.
+_LINGER_S = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class HeadLimits:
@@ -54,6 +59,8 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._refused = False
+        #: The request that is being answered. `self.cycle` is the newest, which may wait behind it.
+        self._running: Any = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -66,11 +73,10 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._stop_head_timer()
         self._stop_stall_timer()
         super().connection_lost(exc)
-        cycle: Any = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            task = getattr(cycle, "headgate_task", None)
-            if task is not None:
-                task.cancel()
+        running = self._running
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            running.headgate_task.cancel()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -97,6 +103,8 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._in_head = True
 
     def on_headers_complete(self) -> None:
+        if self._refused:
+            return
         self._in_head = False
         self._stop_head_timer()
         if len(self.headers) > self.limits.max_headers or (
@@ -108,6 +116,8 @@ class _LimitedProtocol(HttpToolsProtocol):
             return
         self._head_bytes = 0
         super().on_headers_complete()
+        if len(self.pipeline) < _MAX_PIPELINED:
+            self.flow.resume_reading()  # or nobody would see the client leave
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
@@ -117,10 +127,19 @@ class _LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if not self._refused:
             super().on_message_complete()
+            if self.cycle is self._running:
+                self.flow.resume_reading()  # a large body has paused it
         self._head_bytes = 0
+
+    def on_response_complete(self) -> None:
+        if self._running.more_body and not self.transport.is_closing():
+            self._linger()
+        else:
+            super().on_response_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.scope[CYCLE] = cycle  # type: ignore[literal-required]
+        self._running = cycle
         task = self.loop.create_task(cycle.run_asgi(app))
         cycle.headgate_task = task  # type: ignore[attr-defined]
         task.add_done_callback(self.tasks.discard)
@@ -144,7 +163,18 @@ class _LimitedProtocol(HttpToolsProtocol):
             body = orjson.dumps({"error": problems.error_object(Dialect.CHAT, problem)})
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + head + body)
-        self.transport.close()
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Ends our side and, for a moment, reads on to no purpose: a connection that is closed while its client still
+        sends is reset, and takes with it the answer that the client has not read yet."""
+        self._refused = True
+        self._stop_head_timer()
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self.loop.call_later(_LINGER_S, self.transport.abort)
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(self.limits.header_timeout_s, self._on_slow_head)

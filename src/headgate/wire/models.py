@@ -16,7 +16,8 @@ _CREATED_AT = "2025-01-01T00:00:00Z"
 
 def _entry(model: str, anthropic: bool) -> dict[str, Any]:
     if anthropic:
-        return {"type": "model", "id": model, "display_name": model, "created_at": _CREATED_AT}
+        name = {"type": "model", "id": model, "display_name": model}
+        return {**name, "created_at": _CREATED_AT, "lifecycle": "active"}
     return {"id": model, "object": "model", "created": _CREATED, "owned_by": model.partition("/")[0]}
 
 

@@ -1,0 +1,111 @@
+"""What a gateway serves where nobody wrote a configuration, and what it tells the person who started it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headgate.config.discover import Found
+    from headgate.config.load import Loaded
+    from headgate.engines.process import EmbeddedEngine
+    from headgate.telemetry.events import Telemetry
+
+DEMO = "demo"
+
+
+async def discovered(loaded: Loaded, options: dict[str, object]) -> tuple[Loaded, list[Found], bool]:
+    """What there is on this machine as a configuration, and whether the demonstration is needed."""
+    from headgate.config import discover
+    from headgate.engines.process import available
+    from headgate.relay.upstream.client import UpstreamClient
+
+    upstream = UpstreamClient()
+    found = [*await discover.engines(upstream), *discover.keys(os.environ)]
+    upstream.close()
+    return with_providers(loaded, options, [f.provider for f in found]), found, not found and bool(available())
+
+
+def with_providers(loaded: Loaded, options: dict[str, object], providers: list[dict[str, object]]) -> Loaded:
+    """The settings of the environment and the command line, with these providers."""
+    from headgate.config.document import Document
+    from headgate.config.load import Loaded, build
+
+    return Loaded(build(Document(values={"providers": providers}), os.environ, options), None, None)
+
+
+async def start_demo(loaded: Loaded, options: dict[str, object], telemetry: Telemetry) -> tuple[EmbeddedEngine, Loaded]:
+    """The embedded engine on the demonstration model, and the configuration with it as a provider."""
+    from headgate.app import state_home
+    from headgate.engines import demo_model
+    from headgate.engines.process import EmbeddedEngine
+
+    model = await asyncio.to_thread(demo_model.ensure, state_home())
+    engine = EmbeddedEngine(model, emit=telemetry.emit)
+    await engine.start()
+    provider: dict[str, object] = {
+        "name": DEMO,
+        "kind": "llamacpp",
+        "base_url": engine.base_url,
+        "models": [engine.alias],
+        "dialects": [
+            "openai.chat",
+            "openai.completions",
+            "openai.embeddings",
+            "openai.responses",
+            "anthropic.messages",
+        ],
+    }
+    return engine, with_providers(loaded, options, [provider])
+
+
+def url_of(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - how it is shown
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+def say(line: str) -> None:
+    with contextlib.suppress(OSError):
+        print(line, flush=True)
+
+
+def say_found(loaded: Loaded, found: list[Found], url: str, starts_demo: bool) -> None:
+    """What the gateway serves, and where. Never a key."""
+    from headgate import __version__
+    from headgate.engines.process import available
+
+    say(f"headgate {__version__} listens on {url}")
+    if loaded.path is not None:
+        names = ", ".join(p.name for p in loaded.config.providers) or "none"
+        say(f"  configuration: {loaded.path}")
+        say(f"  providers:     {names}")
+    elif found:
+        say("  no configuration file; found:")
+        for thing in found:
+            say(f"    {thing.provider['name']:<12} {thing.where}{' (paid)' if thing.paid else ''}")
+        if any(thing.paid for thing in found):
+            say("  This version keeps no budget yet: what you send to a paid provider, you pay for without a limit.")
+    elif starts_demo:
+        say("  no configuration file, no engine on its usual port, no API key in the environment")
+        say("  starting the embedded llama.cpp engine on a demonstration model with random weights: it is a real")
+        say("  engine and a real model, but what it says means nothing")
+    elif not loaded.config.providers:
+        say("  no configuration file, no engine on its usual port, no API key in the environment")
+        say(f"  and no demonstration: {available().reason}")
+        say("  Write a headgate.yaml with a provider, or start an engine, and start headgate again.")
+    if loaded.config.auth == "keys":
+        say("  clients need a key: headgate keys create NAME")
+
+
+def say_try(auth: str, url: str, model: str) -> None:
+    """A line to paste. It is printed once it works."""
+    key = " -H 'Authorization: Bearer hg-…'" if auth == "keys" else ""
+    say("Ready. Try it:")
+    say(
+        f"  curl {url}/v1/chat/completions -H 'Content-Type: application/json'{key} "
+        f'-d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}\''
+    )

@@ -1,0 +1,136 @@
+"""One serving process, from its configuration to its end: the only one, or one of several workers."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headgate.cli.found import DEMO, discovered, say, say_found, say_try, start_demo, url_of
+
+if TYPE_CHECKING:
+    from headgate.app import App
+    from headgate.config.discover import Found
+    from headgate.config.load import Loaded
+    from headgate.engines.process import EmbeddedEngine
+    from headgate.telemetry.events import Telemetry
+
+
+def _calm_collector() -> None:
+    """What has been imported stays for good, and requests leave hardly a cycle behind: looking through all of it after
+    every 700 allocations, as is the default, takes a twentieth of the gateway's time."""
+    import gc
+
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+
+
+class Process:
+    """One serving process: the only one, or a worker (which is given its socket)."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        options: dict[str, object],
+        sock: socket.socket | None = None,
+        shared_limits: Path | None = None,
+    ) -> None:
+        self._loaded = loaded
+        self._options = options
+        self._sock = sock
+        self._is_worker = sock is not None
+        self._shared_limits = shared_limits
+        self._engine: EmbeddedEngine | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> int:
+        """Serves until a signal; the exit status."""
+        from headgate.app import App
+        from headgate.server.listen import Server, bind
+        from headgate.server.protocol import HeadLimits
+        from headgate.telemetry.events import Telemetry
+        from headgate.telemetry.logs import set_up
+        from headgate.telemetry.metrics import Metrics
+
+        settings = self._loaded.config.server
+        sock = self._sock or bind(settings.host, settings.port)
+        log, lines, writer = set_up(self._loaded.config.log.format, self._loaded.config.log.level)
+        telemetry = Telemetry(log, lines, Metrics())
+        found: list[Found] = []
+        starts_demo = False
+        if self._loaded.path is None and not self._loaded.config.providers and not self._is_worker:
+            self._loaded, found, starts_demo = await discovered(self._loaded, self._options)
+        app = App(self._loaded, telemetry, options=self._options, shared_limits=self._shared_limits)
+        try:
+            await app.start()
+            if starts_demo:
+                app.expect_demo("the embedded engine is starting")
+            server = Server(
+                app.gateway,
+                HeadLimits(header_timeout_s=settings.header_timeout_s),
+                settings.keep_alive_s,
+                settings.grace_s,
+            )
+            self._listen_to_signals(app, server)
+            _calm_collector()
+
+            def on_started() -> None:
+                if not self._is_worker:
+                    say_found(self._loaded, found, url_of(sock), starts_demo)
+                    self._spawn(self._get_ready(app, telemetry, url_of(sock), starts_demo))
+
+            await server.run_on(sock, on_started)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await app.stop()
+            if self._engine is not None:
+                await self._engine.stop()
+            writer.close()
+        return 0
+
+    def _listen_to_signals(self, app: App, server: object) -> None:
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            if app.stopping:
+                server.force_exit = True  # type: ignore[attr-defined]
+            app.stopping = True
+            server.should_exit = True  # type: ignore[attr-defined]
+
+        def orphaned() -> None:
+            loop.remove_reader(sys.stdin.fileno())
+            stop()
+
+        loop.add_signal_handler(signal.SIGTERM, stop)
+        loop.add_signal_handler(signal.SIGINT, stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(app.reload()))
+        if self._is_worker:
+            # The parent holds the other end; when it is gone, however it went, its workers follow in order.
+            loop.add_reader(sys.stdin.fileno(), orphaned)
+
+    def _spawn(self, work: object) -> None:
+        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _get_ready(self, app: App, telemetry: Telemetry, url: str, starts_demo: bool) -> None:
+        """Brings the demonstration up where there is one, and prints a line to try when it will work."""
+        if starts_demo:
+            try:
+                self._engine, loaded = await start_demo(self._loaded, self._options, telemetry)
+            except Exception as error:
+                app.expect_demo(f"the embedded engine did not start: {error}")
+                say(f"The embedded engine did not start: {error}")
+                return
+            await app.take_demo(loaded, DEMO)
+        while app.not_ready() is not None:  # noqa: ASYNC110 - many parts decide it, and nothing waits for this
+            await asyncio.sleep(0.1)
+        name = next(iter(app.gateway.serving.router().visible(lambda _: True)), None) if app.gateway else None
+        if name is not None:
+            say_try(app.config.auth, url, name)
