@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from headgate.config.findings import FileFinding, Path, shown
+from headgate.config.findings import FileFinding, shown
+from headgate.config.places import Path
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32

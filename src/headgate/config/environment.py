@@ -13,8 +13,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from headgate.config.document import parse
-from headgate.config.findings import FileFinding, Path, line_of, shown
-from headgate.config.places import Place, is_later, place_at
+from headgate.config.findings import FileFinding, line_of, shown
+from headgate.config.places import Path, Place, is_later, place_at
 from headgate.config.schema import home
 
 PREFIX = "HEADGATE_"

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from headgate.config.places import Path, place_at, sections_with
 from headgate.errors import Finding
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
-
-#: A place in the file: keys of mappings and indexes of lists, from the top.
-Path = tuple[str | int, ...]
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_<][A-Za-z0-9_.<-]{0,39}")
 
@@ -134,8 +132,6 @@ def _not_a_choice(choices: Sequence[str], given: object) -> tuple[str, str]:
 
 def _unknown(path: Path) -> tuple[str, str]:
     """What to say of a key that the schema does not have: of a later version, misspelt, misplaced, or unknown."""
-    from headgate.config.places import place_at, sections_with
-
     key = str(path[-1])
     around = place_at(path[:-1])
     models = around.models if around is not None else ()

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from headgate.config.findings import Path
 from headgate.config.schema import Config, Section
+
+#: A place in the file: keys of mappings and indexes of lists, from the top.
+Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
