@@ -32,10 +32,11 @@ $(VENV)/bin/python:
 
 # The demonstration engine is an extra: where its wheel cannot be had, headgate runs without it.
 $(VENV)/.run: $(VENV)/bin/python pyproject.toml
-	@echo "Installing headgate into $(VENV) ..."
+	@echo "Installing headgate into $(VENV) (once; some 200 MB, mostly the llama.cpp engine) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local]' \
 	  || { echo "The extra 'local' (the embedded llama.cpp engine) cannot be installed here; going on without it."; \
 	       $(BIN)/python -m pip install --quiet --disable-pip-version-check -e .; }
+	@sh deploy/check-engine.sh $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

@@ -15,18 +15,19 @@ if [ -z "$python" ]; then
   exit 1
 fi
 
+echo "Making the virtual environment $venv with $python ..."
 if "$python" -c 'import ensurepip' 2>/dev/null; then
   exec "$python" -m venv "$venv"
 fi
 
 # Debian keeps ensurepip in a package of its own.
-echo "This Python cannot make a virtual environment with pip in it; installing the package python3-venv ..."
 as_root=
 if [ "$(id -u)" != 0 ]; then
   command -v sudo >/dev/null 2>&1 && as_root="sudo"
 fi
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 if command -v apt-get >/dev/null 2>&1 && { [ "$(id -u)" = 0 ] || [ -n "$as_root" ]; } &&
+   echo "This Python cannot make a virtual environment with pip in it; installing python$version-venv ..." &&
    { $as_root apt-get install -y -qq "python$version-venv" >/dev/null 2>&1 ||
      { $as_root apt-get update -qq && $as_root apt-get install -y -qq "python$version-venv" >/dev/null; }; }; then
   exec "$python" -m venv "$venv"
@@ -35,5 +36,5 @@ if "$python" -m pip --version >/dev/null 2>&1; then
   "$python" -m pip install --quiet --target .bootstrap virtualenv
   PYTHONPATH=.bootstrap exec "$python" -m virtualenv --quiet "$venv"
 fi
-echo "Could not. Please run: sudo apt-get install python$version-venv" >&2
+echo "This Python cannot make a virtual environment with pip in it. Please run: apt-get install python$version-venv" >&2
 exit 1

@@ -24,23 +24,31 @@ def headgate_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.fixture(scope="session")
+def stopping() -> Iterator[list[RunningGateway]]:
+    """The gateways of all tests so far. To stop takes each a moment, for which the next test need not wait."""
+    gateways: list[RunningGateway] = []
+    yield gateways
+    for gateway in gateways:
+        gateway.stop()
+
+
 @pytest.fixture
-def gateway(headgate_home: Path) -> Iterator[MakeGateway]:
+def gateway(headgate_home: Path, stopping: list[RunningGateway]) -> Iterator[MakeGateway]:
     """Starts a gateway: `gateway(up)` for one scripted upstream that speaks everything and has the model `m`, or
-    `gateway(provider(up, ...), provider(...), auth="keys", server={...})`. It is stopped at the end of the test, and
-    must have had no defect."""
+    `gateway(provider(up, ...), provider(...), auth="keys", server={...})`. It must have no defect."""
     running: list[RunningGateway] = []
 
-    def start(*providers: Any, **sections: Any) -> RunningGateway:
+    def start(*providers: Any, stall_s: float = 300.0, **sections: Any) -> RunningGateway:
         entries = [p if isinstance(p, dict) else provider(p) for p in providers]
-        gateway = RunningGateway({"providers": entries, **sections}, headgate_home)
+        gateway = RunningGateway({"providers": entries, **sections}, headgate_home, stall_s)
         running.append(gateway)
         return gateway.start()
 
     yield start
     for one in running:
-        one.stop()
-    for one in running:
+        one.ask_to_stop()
+        stopping.append(one)
         assert one.defects == []
 
 

@@ -154,8 +154,12 @@ class App:
         while True:
             await asyncio.sleep(WATCH_S)
             now = config_load.fingerprint(path)
-            if now is not None and now != seen:
-                seen = now
+            if now == seen:
+                continue
+            seen = now
+            if now is None:
+                self._emit(ConfigRefused(str(path), ("the file is gone; what it said stays in force",)))
+            else:
                 await self.reload()
 
     async def reload(self) -> None:
@@ -213,6 +217,10 @@ class App:
             return f"no provider has a model to ask for{': ' + why if why else ' yet'}"
         return None
 
+    def listed(self) -> list[str]:
+        """Every model that can be asked for, as `provider/model`."""
+        return [target.name for target in self._router.catalog.targets()]
+
     def health(self) -> dict[str, Any]:
         catalog = self._router.catalog
         silent = self._listing.silent if self._listing is not None else {}
@@ -220,7 +228,8 @@ class App:
             {
                 "name": p.name,
                 "kind": p.kind,
-                "state": "unlisted" if p.name in silent else "ok",
+                # Where the file names the models nobody has asked yet whether the provider is there.
+                "state": "silent" if p.name in silent else "unknown" if p.models is not None else "ok",
                 "models": len(catalog.models_of(p)),
                 **({"why": silent[p.name]} if p.name in silent else {}),
             }

@@ -320,7 +320,7 @@ def test_the_command_line_wins_over_the_environment_and_its_faults_carry_its_nam
     assert (config.server.port, config.server.workers) == (4002, 2)
     with pytest.raises(ConfigError) as caught:
         build(document, environ, {"server.port": 99999, "server.host": "0.0.0.0"})
-    assert [one.path for one in caught.value.findings] == ["--port"]
+    assert [one.path for one in caught.value.findings] == ["--port", "auth"]
     with pytest.raises(ConfigError, match="loopback"):
         build(document, environ, {"server.host": "0.0.0.0"})
 

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from headgate.config import settings
+from headgate.config.document import Document
 from headgate.config.jsonschema import json_schema
-from headgate.config.load import load
+from headgate.config.load import build, load
 from headgate.config.schema import DEFAULT_BASE_URL, Config, ProviderSettings, RateSettings
 from headgate.errors import ConfigError
 from headgate.routing.target import Timeouts
@@ -379,3 +380,15 @@ def test_the_example_in_the_documentation_is_valid(read):
 def test_the_documentation_names_every_setting():
     text = DOCUMENTATION.read_text()
     assert [key for _, key, _ in properties() if not re.search(rf"\b{key}\b", text)] == []
+
+
+@pytest.mark.parametrize("word", ["no", "off", "yes", "on", 0, 1])
+def test_only_true_and_false_are_truth_values(word):
+    with pytest.raises(ConfigError, match=r"providers\[0\]\.paid: is neither true nor false"):
+        build(Document(values={"providers": [{"name": "a", "kind": "ollama", "paid": word}]}), {}, {})
+
+
+def test_a_fault_in_server_does_not_hide_that_open_mode_is_not_for_its_host():
+    with pytest.raises(ConfigError) as caught:
+        build(Document(values={"server": {"host": "0.0.0.0", "prot": 99}}), {}, {})
+    assert {finding.path for finding in caught.value.findings} == {"server.prot", "auth"}

@@ -6,6 +6,7 @@ off, or a body shorter than it was announced, is `whole == False`, never an exce
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
@@ -75,6 +76,11 @@ class Wire:
             return False
         return True
 
+    def finish(self) -> None:
+        """Says that no more will be sent, and goes on reading."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         self._sock.close()
 
@@ -103,6 +109,13 @@ class Wire:
         while mark not in self._buffer:
             assert self.more(), f"the connection ended before {mark!r}: {self._buffer[-500:]!r}"
         return self._buffer[: self._buffer.index(mark) + len(mark)]
+
+    def read(self, size: int) -> bytes:
+        """So many bytes, or all up to the end of the connection."""
+        while len(self._buffer) < size and self.more():
+            pass
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data
 
     def rest(self) -> bytes:
         """All bytes up to the end of the connection."""

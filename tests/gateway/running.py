@@ -71,7 +71,8 @@ class _Watched(Telemetry):
 class RunningGateway:
     """Between `start` and `stop`. `port`, `origin` and `base_url` are where it listens."""
 
-    def __init__(self, config: Json, home: Path) -> None:
+    def __init__(self, config: Json, home: Path, stall_s: float = 300.0) -> None:
+        self._stall_s = stall_s
         self._path = home / "headgate.json"
         self._log_path = home / "gateway.log"
         self.write(config)
@@ -168,11 +169,15 @@ class RunningGateway:
             raise self._failed
         return self
 
-    def stop(self) -> None:
+    def ask_to_stop(self) -> None:
+        """Returns at once; `stop` waits until it has."""
         if self._failed is None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(setattr, self._server, "should_exit", True)
-            self._thread.join(PATIENCE_S)
-            assert not self._thread.is_alive(), "the gateway did not stop"
+
+    def stop(self) -> None:
+        self.ask_to_stop()
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive(), "the gateway did not stop"
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -198,7 +203,7 @@ class RunningGateway:
         try:
             await self.app.start()
             server = loaded.config.server
-            limits = HeadLimits(header_timeout_s=server.header_timeout_s)
+            limits = HeadLimits(header_timeout_s=server.header_timeout_s, stall_s=self._stall_s)
             self._server = Server(self.app.gateway, limits, server.keep_alive_s, server.grace_s)
             await self._server.run_on(sock, self._started.set)
         finally:

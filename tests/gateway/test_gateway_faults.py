@@ -51,6 +51,8 @@ Ending = str | Refused | Broken
 TIMED_OUT = Refused(504, Outcome.TIMEOUT)
 CUT = Refused(502, Outcome.BROKEN)
 NO_ANSWER = Refused(502, Outcome.UPSTREAM_INVALID)
+FAILED = Refused(502, Outcome.UPSTREAM_ERROR)
+KEY_REFUSED = replace(FAILED, says="api_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ CONNECTION = [
     always("it answers 500 with nothing", lambda say: faults.empty(500), Refused(500, Outcome.UPSTREAM_ERROR)),
     always("its error is cut off", lambda say: faults.truncated(error_of(say, 500)), CUT),
     *(
-        always(f"it answers {status}", lambda say, s=status: error_of(say, s), Refused(502, Outcome.UPSTREAM_ERROR, "api_key"))
+        always(f"it answers {status}", lambda say, s=status: error_of(say, s), KEY_REFUSED)
         for status in (401, 403)
     ),
     *(
@@ -154,6 +156,10 @@ WHOLE = [
     always("it compresses unasked", lambda say: faults.gzipped(say.answer()), NO_ANSWER),
     always("it streams unasked", lambda say: say.stream(), NO_ANSWER),
 ]
+
+
+def stall(say: Speech, after: int) -> Stream:
+    return faults.stall(say.stream(), after)
 
 
 def error_after(say: Speech, after: int) -> Stream:
@@ -180,14 +186,14 @@ STREAMED = [
     always("it gives hints first", lambda say: faults.interim(say.stream(), status=103), FINE),
     always("it sends garbage after the end", lambda say: faults.trailing_garbage(say.stream()), FINE),
     always("it does not say that it is done", lambda say: faults.without_close(say.stream()), FINE),
-    always("it goes silent after the end", lambda say: faults.stall(say.stream(), len(say.stream().events)), FINE),
+    always("it goes silent after the end", lambda say: stall(say, len(say.stream().events)), FINE),
     always("it compresses unasked", lambda say: faults.gzipped_stream(say.stream()), Refused(502, Outcome.BROKEN)),
     always("it ends without a finish reason", lambda say: faults.without_finish(say.stream()), ENDS_EARLY),
-    always("it fails first", lambda say: error_after(say, 0), Refused(502, Outcome.UPSTREAM_ERROR)),
-    always("it fails before content", lambda say: error_after(say, say.first_content), Refused(502, Outcome.UPSTREAM_ERROR)),
+    always("it fails first", lambda say: error_after(say, 0), FAILED),
+    always("it fails before content", lambda say: error_after(say, say.first_content), FAILED),
     always("it fails in the middle", lambda say: error_after(say, middle(say)), UPSTREAMS_ERROR),
-    always("it goes silent before content", lambda say: faults.stall(say.stream(), say.first_content), TIMED_OUT, silent=True),
-    always("it goes silent in the middle", lambda say: faults.stall(say.stream(), middle(say)), HANGS, silent=True),
+    always("it goes silent at first", lambda say: stall(say, say.first_content), TIMED_OUT, silent=True),
+    always("it goes silent in the middle", lambda say: stall(say, middle(say)), HANGS, silent=True),
     always("a line does not end", lambda say: faults.endless_line(say.stream(), middle(say)), HANGS, silent=True),
     always("an event does not end", lambda say: faults.endless_event(say.stream(), middle(say)), HANGS, silent=True),
     always("its first event is no JSON", lambda say: faults.not_json_after(say.stream(), 0), NO_ANSWER),

@@ -46,7 +46,7 @@ def read(name: str) -> bytes:
 
 def asked(name: str, *, wants_usage: bool = False) -> Request:
     """The request that this stream answers."""
-    dialect = name.split("/")[0]
+    dialect = name.split("/", maxsplit=1)[0]
     fields = {"model": "m", "stream": True, **BODIES[dialect]}
     if choices := EXPECTED[name].get("choices"):
         fields["n"] = choices
@@ -205,7 +205,7 @@ def finish_offset(name: str, data: bytes) -> int:
         "openai.responses": rb'"type":"response\.(?:completed|incomplete)"',
         "anthropic.messages": rb'"stop_reason":"[^"]+"',
     }
-    last = list(re.finditer(marks[name.split("/")[0]], data))[-1]
+    last = list(re.finditer(marks[name.split("/", maxsplit=1)[0]], data))[-1]
     return data.index(b"\n", last.end())
 
 
@@ -331,12 +331,12 @@ class FakeClient:
         self.ended += 1
 
 
-async def pumped(*pieces: bytes | Exception, request: Request | None = None) -> SimpleNamespace:
+async def pumped(*pieces: bytes | Exception, request: Request | None = None, left_s: float = 60) -> SimpleNamespace:
     request = request or chat_request()
     provider = Provider("mill", "openai", "http://mill/v1", frozenset({Dialect.CHAT}), api_key="sk-secret")
     attempt = AttemptRecord(1, Target(provider, "m"), clock.monotonic_s())
     client, connection = FakeClient(), FakeConnection(*pieces)
-    problem = await pump(request, client, attempt, connection, clock.monotonic_s() + 60, client.start)
+    problem = await pump(request, client, attempt, connection, clock.monotonic_s() + left_s, client.start)
     return SimpleNamespace(problem=problem, attempt=attempt, client=client, connection=connection)
 
 
@@ -393,6 +393,17 @@ async def test_a_connection_that_breaks_after_the_last_finish_reason_completes_t
 async def test_an_error_that_came_before_the_connection_broke_is_the_one_that_is_told():
     did = await pumped(WORD + FAILED, UpstreamBroken("broke off"))
     assert did.attempt.problem == Problem(Reason.UPSTREAM_ERROR, "out of steam", source="mill")
+
+
+async def test_a_stream_that_outlives_its_request_is_ended_with_an_error_event():
+    did = await pumped(WORD, WORD, left_s=-1)
+    assert did.client.got[:2] == [b"head;", WORD] and b"timeouts.total_s" in did.client.got[2]
+    assert did.attempt.outcome is Outcome.TIMEOUT and did.client.ended == 1 and did.connection.closed
+
+
+async def test_an_answer_whose_end_came_with_the_deadline_is_whole():
+    did = await pumped(WORD + STOP + DONE, left_s=-1)
+    assert did.attempt.outcome is Outcome.COMPLETED and did.client.got == [b"head;", WORD + STOP + DONE]
 
 
 async def test_the_providers_key_is_cut_out_of_its_errors():

@@ -230,7 +230,11 @@ REFUSED: list[tuple[str, Dialect, dict[str, Any], str]] = [
         for d in (CHAT, COMPLETIONS, RESPONSES)
         for v in NOT_A_BOOLEAN
     ],
-    *[("tools", d, {"tools": v}, "tools") for d in (CHAT, RESPONSES, MESSAGES) for v in (1, "x", {}, ["x"], [{}, None])],
+    *[
+        ("tools", d, {"tools": v}, "tools")
+        for d in (CHAT, RESPONSES, MESSAGES)
+        for v in (1, "x", {}, ["x"], [{}, None])
+    ],
     *[("messages", d, {"messages": v}, "messages") for d in (CHAT, MESSAGES) for v in (ABSENT, None, [], {}, "x", 1)],
     *[
         ("message", d, {"messages": [*USER, v]}, "messages[1]")

@@ -20,7 +20,7 @@ def check(
 ) -> None:
     """Validate a configuration: every problem, with its place in the file and a fix.
 
-    Looks where `headgate serve` looks, with the environment's overrides. Nothing is contacted; `headgate doctor` does.
+    Looks where `headgate serve` looks, with the environment's overrides. Nothing is contacted.
 
     Example: headgate check --config headgate.yaml
     """

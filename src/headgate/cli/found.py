@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from headgate.config.discover import Found
     from headgate.config.load import Loaded
+    from headgate.config.schema import Config
     from headgate.engines.process import EmbeddedEngine
     from headgate.telemetry.events import Telemetry
 
 DEMO = "demo"
+#: A gateway that is not ready by then says why.
+SAY_WHY_AFTER_S = 3.0
 
 
 async def discovered(loaded: Loaded, options: dict[str, object]) -> tuple[Loaded, list[Found], bool]:
@@ -76,6 +79,7 @@ def say(line: str) -> None:
 def say_found(loaded: Loaded, found: list[Found], url: str, starts_demo: bool) -> None:
     """What the gateway serves, and where. Never a key."""
     from headgate import __version__
+    from headgate.config.settings import is_paid
     from headgate.engines.process import available
 
     say(f"headgate {__version__} listens on {url}")
@@ -87,8 +91,6 @@ def say_found(loaded: Loaded, found: list[Found], url: str, starts_demo: bool) -
         say("  no configuration file; found:")
         for thing in found:
             say(f"    {thing.provider['name']:<12} {thing.where}{' (paid)' if thing.paid else ''}")
-        if any(thing.paid for thing in found):
-            say("  This version keeps no budget yet: what you send to a paid provider, you pay for without a limit.")
     elif starts_demo:
         say("  no configuration file, no engine on its usual port, no API key in the environment")
         say("  starting the embedded llama.cpp engine on a demonstration model with random weights: it is a real")
@@ -97,14 +99,20 @@ def say_found(loaded: Loaded, found: list[Found], url: str, starts_demo: bool) -
         say("  no configuration file, no engine on its usual port, no API key in the environment")
         say(f"  and no demonstration: {available().reason}")
         say("  Write a headgate.yaml with a provider, or start an engine, and start headgate again.")
+    if any(is_paid(p) for p in loaded.config.providers):
+        say("  This version keeps no budget yet: what you send to a paid provider, you pay for without a limit.")
     if loaded.config.auth == "keys":
         say("  clients need a key: headgate keys create NAME")
 
 
-def say_try(auth: str, url: str, model: str) -> None:
-    """A line to paste. It is printed once it works."""
-    key = " -H 'Authorization: Bearer hg-…'" if auth == "keys" else ""
-    say("Ready. Try it:")
+def say_try(config: Config, url: str, models: list[str]) -> None:
+    """A line to paste, with a model that costs nothing where there is one. It is printed once it works."""
+    from headgate.config.settings import is_paid
+
+    free = {p.name for p in config.providers if not is_paid(p)}
+    model = next((m for m in models if m.partition("/")[0] in free), models[0] if models else "PROVIDER/MODEL")
+    key = " -H 'Authorization: Bearer hg-…'" if config.auth == "keys" else ""
+    say(f"Ready. Try it{'' if model.partition('/')[0] in free else ' (this model is paid)'}:")
     say(
         f"  curl {url}/v1/chat/completions -H 'Content-Type: application/json'{key} "
         f'-d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}\''

@@ -114,7 +114,8 @@ def create(
     typer.echo(f"Made key {key.id} for {name}{of_team}{until}. This is its secret; it is not shown again:\n")
     typer.echo(f"  {secret}\n")
     typer.echo("Send it as `Authorization: Bearer hg-…` or `x-api-key: hg-…`: give it to an SDK as its API key,")
-    typer.echo("in OPENAI_API_KEY or ANTHROPIC_API_KEY. It counts where headgate.yaml says `auth: keys`.")
+    typer.echo("in OPENAI_API_KEY or ANTHROPIC_API_KEY. A running gateway takes it within a second.")
+    typer.echo("Clients must have one where headgate.yaml says `auth: keys`.")
 
 
 @keys_app.command("list")

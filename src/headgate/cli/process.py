@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headgate.cli.found import DEMO, discovered, say, say_found, say_try, start_demo, url_of
+from headgate.cli.found import DEMO, SAY_WHY_AFTER_S, discovered, say, say_found, say_try, start_demo, url_of
+from headgate.clock import monotonic_s
 
 if TYPE_CHECKING:
     from headgate.app import App
     from headgate.config.discover import Found
     from headgate.config.load import Loaded
     from headgate.engines.process import EmbeddedEngine
+    from headgate.server.listen import Server
     from headgate.telemetry.events import Telemetry
 
 
@@ -75,7 +77,7 @@ class Process:
                 settings.keep_alive_s,
                 settings.grace_s,
             )
-            self._listen_to_signals(app, server)
+            self._listen_to_signals(app, server, telemetry)
             _calm_collector()
 
             def on_started() -> None:
@@ -94,14 +96,18 @@ class Process:
             writer.close()
         return 0
 
-    def _listen_to_signals(self, app: App, server: object) -> None:
+    def _listen_to_signals(self, app: App, server: Server, telemetry: Telemetry) -> None:
         loop = asyncio.get_running_loop()
+
+        from headgate.telemetry.events import Stopping
 
         def stop() -> None:
             if app.stopping:
-                server.force_exit = True  # type: ignore[attr-defined]
+                server.force_exit = True
+            else:
+                telemetry.emit(Stopping(len(server.server_state.tasks), self._loaded.config.server.grace_s))
             app.stopping = True
-            server.should_exit = True  # type: ignore[attr-defined]
+            server.should_exit = True
 
         def orphaned() -> None:
             loop.remove_reader(sys.stdin.fileno())
@@ -125,12 +131,15 @@ class Process:
             try:
                 self._engine, loaded = await start_demo(self._loaded, self._options, telemetry)
             except Exception as error:
-                app.expect_demo(f"the embedded engine did not start: {error}")
-                say(f"The embedded engine did not start: {error}")
+                app.expect_demo(str(error))
+                say(f"Not ready: {error}")
+                say("Mend that and start headgate again; or start an engine, or write a headgate.yaml with a provider.")
                 return
             await app.take_demo(loaded, DEMO)
-        while app.not_ready() is not None:  # noqa: ASYNC110 - many parts decide it, and nothing waits for this
+        said_why_s = monotonic_s() + SAY_WHY_AFTER_S
+        while (why := app.not_ready()) is not None:
+            if monotonic_s() >= said_why_s:
+                say(f"Not ready: {why}")
+                said_why_s = float("inf")
             await asyncio.sleep(0.1)
-        name = next(iter(app.gateway.serving.router().visible(lambda _: True)), None) if app.gateway else None
-        if name is not None:
-            say_try(app.config.auth, url, name)
+        say_try(app.config, url, app.listed())

@@ -32,7 +32,7 @@ def serve(
     except ConfigError as error:
         from headgate.config.findings import text_of
 
-        typer.echo(f"{find(config) or 'The settings in the environment'}: not valid, so nothing was started.", err=True)
+        typer.echo(f"{find(config) or 'These settings'}: not valid, so nothing was started.", err=True)
         for finding in error.findings:
             typer.echo(text_of(finding), err=True)
         raise typer.Exit(1) from None

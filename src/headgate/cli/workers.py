@@ -19,8 +19,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headgate.cli.found import SAY_WHY_AFTER_S, say, say_try
 from headgate.clock import monotonic_s
 from headgate.engines.process import Backoff
+from headgate.errors import HeadgateError
+from headgate.relay.upstream.client import UpstreamClient, endpoint
+from headgate.wire.models import read_listing
 
 if TYPE_CHECKING:
     from headgate.config.load import Loaded
@@ -43,8 +47,7 @@ class _Parent:
     async def run(self) -> int:
         from headgate.access.shared import create
         from headgate.app import first_answer, state_home
-        from headgate.cli.found import discovered, say_found, say_try, start_demo, url_of
-        from headgate.relay.upstream.client import UpstreamClient
+        from headgate.cli.found import discovered, say_found, start_demo, url_of
         from headgate.server.listen import bind
 
         settings = self._loaded.config.server
@@ -66,8 +69,9 @@ class _Parent:
             keepers = [asyncio.create_task(self._keep(sock, scratch, limits)) for _ in range(settings.workers)]
             if engine is not None:
                 await first_answer(UpstreamClient(), engine.base_url)
-                say_try(self._loaded.config.auth, url_of(sock), f"demo/{engine.alias}")
+            teller = asyncio.create_task(self._tell_when_ready(url_of(sock)))
             await asyncio.gather(*keepers)
+            teller.cancel()
         finally:
             if engine is not None:
                 await engine.stop()
@@ -75,6 +79,27 @@ class _Parent:
             if limits is not None:
                 limits.unlink(missing_ok=True)
         return 0
+
+    async def _tell_when_ready(self, url: str) -> None:
+        """Asks the workers, as a client would, until one of them is ready."""
+        upstream = UpstreamClient()
+        said_why_s = monotonic_s() + SAY_WHY_AFTER_S
+        while True:
+            try:
+                status, body = await upstream.get(endpoint("GET", f"{url}/ready", []), 5.0, 64 * 1024)
+            except HeadgateError:
+                status, body = 0, b""
+            if status == 200:
+                break
+            if monotonic_s() >= said_why_s and status:
+                say(f"Not ready: {json.loads(body).get('reason')}")
+                said_why_s = float("inf")
+            await asyncio.sleep(0.1)
+        named = [f"{p.name}/{model}" for p in self._loaded.config.providers for model in p.models or ()]
+        if not named and self._loaded.config.auth == "open":
+            _, body = await upstream.get(endpoint("GET", f"{url}/v1/models", []), 5.0, 16 * 1024 * 1024)
+            named = list(read_listing(body) or ())
+        say_try(self._loaded.config, url, named)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -107,7 +107,7 @@ _LIST = frozenset({"tuple_type", "list_type", "set_type", "frozen_set_type"})
 _MAPPING = frozenset({"model_type", "model_attributes_type", "dict_type", "mapping_type"})
 _WORDS: tuple[tuple[frozenset[str], str, str], ...] = (
     (frozenset({"missing"}), "is missing", "Add it."),
-    (_INT, "is not a whole number", "Write a whole number, such as 4000."),
+    (_INT, "is not a whole number", "Write a whole number, such as 2."),
     (_FLOAT, "is not a number", "Write a plain number, such as 2.5."),
     (_BOOL, "is neither true nor false", "Write true or false."),
     (frozenset({"string_type"}), "is not text", 'Write text; what looks like a number needs quotes, as in "42".'),

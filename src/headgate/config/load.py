@@ -137,4 +137,18 @@ def _validated(values: dict[str, Any]) -> tuple[Config | None, list[Any]]:
     try:
         return Config.model_validate(values), []
     except ValidationError as wrong:
-        return None, wrong.errors(include_url=False)
+        errors = wrong.errors(include_url=False)
+    return None, errors + _hidden_by(errors, values)
+
+
+def _hidden_by(errors: list[Any], values: dict[str, Any]) -> list[Any]:
+    """What a fault elsewhere in `server` keeps from being seen: that open mode is not for the host that it names."""
+    server = values.get("server")
+    seen = {error["loc"][0] for error in errors if error["loc"]}
+    if "server" not in seen or "auth" in seen or not isinstance(server, dict) or "host" not in server:
+        return []
+    try:
+        Config.model_validate({"server": {"host": server["host"]}, "auth": values.get("auth", "open")})
+    except ValidationError as wrong:
+        return [error for error in wrong.errors(include_url=False) if error["loc"] == ("auth",)]
+    return []

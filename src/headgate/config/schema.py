@@ -27,6 +27,7 @@ from pydantic import (
     Discriminator,
     Field,
     SecretStr,
+    Strict,
     Tag,
     ValidationInfo,
     WithJsonSchema,
@@ -86,6 +87,15 @@ def _number_not_truth(value: object) -> object:
 
 
 _NotBool = BeforeValidator(_number_not_truth)
+
+
+def _true_or_false(value: object) -> object:
+    """YAML's own truth values, and the words for them from the environment; pydantic would take `no` and `off` too."""
+    words = {"true": True, "false": False}
+    return words.get(value.lower(), value) if isinstance(value, str) else value
+
+
+Truth = Annotated[bool, Strict(), BeforeValidator(_true_or_false)]
 Count = Annotated[int, _NotBool]
 Tokens = Annotated[int, Field(ge=1, le=1_000_000_000), _NotBool]
 Seconds = Annotated[float, Field(gt=0, le=DAY_S, allow_inf_nan=False), _NotBool]
@@ -133,9 +143,7 @@ class ServerSettings(Section):
     host: str = Field("127.0.0.1", description="Address to listen on. `0.0.0.0` listens on every one; needs auth keys.")
     port: Count = Field(4000, ge=0, le=65_535, description="TCP port to listen on; 0 takes any that is free.")
     workers: Count = Field(1, ge=1, le=256, description="Number of processes that serve requests.")
-    admin_key: SecretStr = Field(
-        SecretStr(""), description="Key for /admin. Left out or empty, /admin answers to this machine only."
-    )
+    admin_key: SecretStr = Field(SecretStr(""), description="Key for /admin, which this version does not have yet.")
     max_body_mib: Count = Field(64, ge=1, le=4096, description="Largest request body that is accepted, in MiB.")
     header_timeout_s: Seconds = Field(10.0, description="Seconds that a client has to send a request's headers.")
     body_timeout_s: Seconds = Field(30.0, description="Seconds that a client may be silent while it sends a body.")
@@ -229,8 +237,8 @@ class TimeoutSettings(Section):
 class CapabilitySettings(Section):
     """What the provider's models can do. What is left out is unknown, and unknown counts as able."""
 
-    tools: bool | None = Field(None, description="Whether the models can call tools.")
-    images: bool | None = Field(None, description="Whether the models take images.")
+    tools: Truth | None = Field(None, description="Whether the models can call tools.")
+    images: Truth | None = Field(None, description="Whether the models take images.")
     context: Tokens | None = Field(None, description="Context window, in tokens.")
 
 
@@ -302,7 +310,7 @@ class ProviderSettings(Section):
         description="auto: from the price book. free: costs nothing. Or rates of your own. "
         "Left out: auto for an API, free for an engine.",
     )
-    paid: bool | None = Field(None, description="Whether using it costs money. Left out: false where price is free.")
+    paid: Truth | None = Field(None, description="Whether using it costs money. Left out: false where price is free.")
     dialects: frozenset[Dialect] | None = Field(
         None, min_length=1, description="What it speaks itself; the rest is translated. Left out: by kind."
     )

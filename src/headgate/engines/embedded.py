@@ -43,7 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         import xllamacpp
     except ImportError as error:
-        return _refuse(EXIT_FAILED, f"xllamacpp cannot be imported ({error}); install headgate[local]")
+        # The wheel takes OpenMP's library from the system, and a small Debian does not have it.
+        lacks_openmp = "libgomp" in str(error)
+        fix = "install it (Debian: apt-get install libgomp1)" if lacks_openmp else "install headgate[local]"
+        return _refuse(EXIT_FAILED, f"xllamacpp cannot be imported ({error}); {fix}")
     if not _is_free(options.host, options.port):
         return _refuse(EXIT_PORT_TAKEN, f"port {options.port} on {options.host} is taken")
     try:

@@ -28,17 +28,26 @@ _OUTCOMES = {
 def unreachable(provider: Provider, fault: UpstreamFault) -> Problem:
     """Nothing was sent."""
     reason = Reason.UPSTREAM_TIMEOUT if isinstance(fault, UpstreamTimeout) else Reason.UPSTREAM_UNREACHABLE
-    return Problem(reason, f"provider {provider.name} cannot be reached: {fault}", source=provider.name)
+    message = f"provider {provider.name} cannot be reached: {words_of(fault, provider)}"
+    return Problem(reason, message, source=provider.name)
 
 
 def at_fault(attempt: AttemptRecord, fault: UpstreamFault) -> Problem:
     """The connection or its framing failed after the request was sent, before anything reached the client."""
-    name = attempt.target.provider.name
+    provider = attempt.target.provider
+    name = provider.name
     if isinstance(fault, UpstreamTimeout):
         attempt.outcome = Outcome.TIMEOUT
-        return Problem(Reason.UPSTREAM_TIMEOUT, f"provider {name} gave {fault}", source=name)
+        return Problem(Reason.UPSTREAM_TIMEOUT, f"provider {name} gave {words_of(fault, provider)}", source=name)
     attempt.outcome = Outcome.BROKEN
     return Problem(Reason.UPSTREAM_INVALID, f"provider {name} {fault}", source=name)
+
+
+def words_of(fault: UpstreamFault, provider: Provider) -> str:
+    """What went wrong. Of a timeout it names what was set: the last wait in it may have been for what was left."""
+    if isinstance(fault, UpstreamTimeout):
+        fault = UpstreamTimeout(fault.phase, getattr(provider.timeouts, f"{fault.phase}_s"), sent=fault.sent)
+    return str(fault)
 
 
 def no_answer(attempt: AttemptRecord, problem: Problem) -> Problem:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from headgate import clock
-from headgate.errors import ConnectFailed, Problem, Reason, UpstreamFault, UpstreamTimeout
+from headgate.errors import ConnectFailed, Phase, Problem, Reason, UpstreamFault, UpstreamTimeout
 from headgate.relay import faults
 from headgate.relay import headers as crossing
 from headgate.relay.client import Client, Headers
@@ -145,7 +145,7 @@ class Relay:
         attempt.status = connection.status
         left_s = within_s - (clock.monotonic_s() - attempt.started_s)
         if connection.status != 200:
-            return await self._error(exchange, attempt, connection, left_s)
+            return await self._error(exchange, attempt, connection, "response", left_s)
         body = await connection.body(MAX_ANSWER_BYTES, "response", max(0.0, left_s), until)
         exchange.record.waited_s += clock.monotonic_s() - attempt.started_s
         try:
@@ -167,10 +167,10 @@ class Relay:
         attempt.status = connection.status
         left_s = timeouts.first_token_s - (clock.monotonic_s() - attempt.started_s)
         if connection.status != 200:
-            return await self._error(exchange, attempt, connection, left_s)
+            return await self._error(exchange, attempt, connection, "first_token", left_s)
         content_type = crossing.value_of(connection.headers, b"content-type") or b""
         if content_type.partition(b";")[0].strip().lower() != b"text/event-stream":
-            body = await connection.body(MAX_ERROR_BYTES, "response", max(0.0, left_s), exchange.until_s)
+            body = await connection.body(MAX_ERROR_BYTES, "first_token", max(0.0, left_s), exchange.until_s)
             return faults.no_answer(attempt, _not_a_stream(exchange.request, content_type, body))
 
         async def start() -> None:
@@ -181,10 +181,10 @@ class Relay:
         return await pump(exchange.request, exchange.client, attempt, connection, exchange.until_s, start)
 
     async def _error(
-        self, exchange: Exchange, attempt: AttemptRecord, connection: Connection, within_s: float
+        self, exchange: Exchange, attempt: AttemptRecord, connection: Connection, phase: Phase, within_s: float
     ) -> Problem:
         """The upstream's own refusal or failure."""
-        body = await connection.body(MAX_ERROR_BYTES, "response", max(0.0, within_s), exchange.until_s)
+        body = await connection.body(MAX_ERROR_BYTES, phase, max(0.0, within_s), exchange.until_s)
         exchange.record.waited_s += clock.monotonic_s() - attempt.started_s
         retry_after_s = crossing.retry_after_s(connection.headers, clock.wall_s())
         return faults.error_answer(attempt, connection.status, body, retry_after_s)

@@ -15,6 +15,7 @@ from headgate.relay import faults
 from headgate.relay.client import Client
 from headgate.relay.record import AttemptRecord, Outcome
 from headgate.relay.upstream.connection import Connection
+from headgate.routing.target import Provider
 from headgate.wire import problems, sse
 from headgate.wire.request import Request
 from headgate.wire.sse import EventSplitter, EventTooLarge
@@ -116,11 +117,13 @@ async def pump(
                 chunk = await connection.chunk("first_token", left_s, until_s)
             out = state.take(chunk) if chunk else state.at_end()
         except UpstreamFault as fault:
-            out = _after_fault(state, fault)
+            out = _after_fault(state, fault, attempt.target.provider)
         attempt.usage = meter.usage
         if clock.monotonic_s() >= until_s and not state.ended and state.problem is None:
             # Where the client is the slow one there is always something to read, and no wait that could time out.
-            state.problem = Problem(Reason.UPSTREAM_TIMEOUT, "did not end its answer within timeouts.total_s")
+            state.problem = Problem(
+                Reason.UPSTREAM_TIMEOUT, f"did not end its answer within {timeouts.total_s:g} s (timeouts.total_s)"
+            )
         if out:
             if not sent_head:
                 sent_head = True
@@ -144,11 +147,11 @@ async def pump(
             return None
 
 
-def _after_fault(state: _Pump, fault: UpstreamFault) -> bytes:
+def _after_fault(state: _Pump, fault: UpstreamFault, provider: Provider) -> bytes:
     """The upstream broke off or fell silent: that may have been after the last word of a whole answer."""
     out = state.at_end()
     if state.problem is not None and state.problem.reason is Reason.STREAM_BROKEN:
         timed_out = isinstance(fault, UpstreamTimeout)
         reason = Reason.UPSTREAM_TIMEOUT if timed_out else Reason.STREAM_BROKEN
-        state.problem = Problem(reason, f"gave {fault}" if timed_out else str(fault))
+        state.problem = Problem(reason, ("gave " if timed_out else "") + faults.words_of(fault, provider))
     return out

@@ -79,5 +79,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
         left = list(self.server_state.tasks)
+        for task in left:
+            task.cancel()
         if left:
             await asyncio.wait(left, timeout=_LAST_WORDS_S)

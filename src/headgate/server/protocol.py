@@ -158,8 +158,13 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
-        busy = self.cycle is not None and not self.cycle.response_complete
-        if not busy:
+        running = self._running
+        busy = running is not None and not running.response_complete
+        broken = busy and running is self.cycle and running.more_body and not running.response_started
+        if broken:  # it is the body of this very request that cannot be read
+            running.disconnected = True
+            running.headgate_task.cancel()
+        if broken or not busy:
             body = orjson.dumps({"error": problems.error_object(Dialect.CHAT, problem)})
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + head + body)

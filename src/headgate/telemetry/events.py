@@ -25,6 +25,14 @@ class ConfigReloaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopping:
+    """A signal has come. requests: still under way, for up to `grace_s`; a second signal ends them at once."""
+
+    requests: int
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigRefused:
     """A changed configuration cannot be used; the old one stays in force."""
 
@@ -80,7 +88,15 @@ class Telemetry:
         if isinstance(event, ConfigReloaded) and event.needs_restart:
             level = "warning"
         words = _CAPITAL.sub(lambda m: f" {m[0].lower()}", type(event).__name__).strip()
-        getattr(self._log, level)(words, **asdict(event))
+        getattr(self._log, level)(
+            words, **{name: _plain(value) for name, value in asdict(event).items() if value != ()}
+        )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 3)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def request_fields(record: RequestRecord) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def _json() -> list[Any]:
 
 def _console(colors: bool) -> list[Any]:
     renderer = structlog.dev.ConsoleRenderer(
-        colors=colors, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+        colors=colors, pad_event_to=0, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
     )
 
     def render(log: Any, name: str, event: Any) -> bytes:
@@ -170,6 +170,8 @@ class _Forward(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
+        if str(record.msg).startswith("Cancel %s running task"):
+            return  # each of these requests says so in its own line
         try:
             message = record.getMessage()
         except Exception:

@@ -28,8 +28,6 @@ MAX_HEADERS = 200
 #: How long a finished stream may take to end its response too, so that its connection can be used again.
 DRAIN_S = 1.0
 _DRAIN_BYTES = 64 * 1024
-#: A connection that has been idle for less was read from in this turn of the event loop or the one before.
-_FRESH_S = 0.005
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -82,9 +80,7 @@ class Connection(asyncio.Protocol):
         it, or has sent something unasked, shows as readable before the event loop has come to it."""
         if self.closed or self._transport is None or self._transport.is_closing():
             return False
-        if self._poll is None or clock.monotonic_s() - self.idle_since < _FRESH_S:
-            return True
-        return not self._poll.poll(0)
+        return self._poll is None or not self._poll.poll(0)
 
     def send(self, request: bytes) -> None:
         """Writes a request, whole. A response can be read after it."""
