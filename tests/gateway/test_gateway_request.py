@@ -60,7 +60,7 @@ def test_stream_options_of_the_client_are_kept_beside_the_wish_for_usage(gateway
 def test_the_providers_key_is_sent_and_the_clients_credentials_are_not(gateway, up, kind):
     running = gateway(provider(up, kind=kind))
     credentials = ("authorization: Bearer sk-client", "x-api-key: sk-client", "cookie: session=sk-client")
-    more = ("openai-organization: sk-client", "x-headgate-profile: sk-client", "proxy-authorization: Basic sk-client")
+    more = ("openai-organization: sk-client", "x-private: sk-client", "proxy-authorization: Basic sk-client")
     ask(running.port, CHAT.request(*credentials, *more))
     [request] = up.requests
     sent = b"\n".join(name + b": " + value for name, value in request.headers)

@@ -19,6 +19,7 @@ import pytest
 from headgate import clock
 from headgate.errors import ConnectFailed, UpstreamBroken, UpstreamFault, UpstreamTimeout
 from headgate.relay.upstream import client as client_module
+from headgate.relay.upstream import dial
 from headgate.relay.upstream.client import UpstreamClient, endpoint
 from headgate.relay.upstream.connection import HIGH_WATER, Connection
 from headgate.relay.upstream.dial import Origin, origin_of
@@ -134,7 +135,7 @@ async def test_a_kept_connection_on_which_something_came_is_not_used(client, up,
     await ask(client, up)
     await up.over(up.requests[0])
     [connection] = up._connections
-    connection.transport.get_extra_info("socket").send(junk)
+    connection.write(junk)
     assert (await ask(client, up))[0] == 200
     assert up.accepted == 2
 
@@ -492,6 +493,7 @@ async def test_hosts_that_are_excepted_are_asked_directly(client, up, monkeypatc
 async def test_https_goes_through_a_tunnel(monkeypatch, certificates, variable):
     async with tls_server(certificates) as port, Proxy(port) as proxy:
         monkeypatch.setenv(variable, f"127.0.0.1:{proxy.port}")
+        monkeypatch.setattr(dial, "_is_loopback", lambda host: False)
         client = UpstreamClient(tls=certificates.trusting())
         assert await get(client, "https://localhost:8443/x") == (200, b"ok")
         assert await get(client, "https://localhost:8443/x") == (200, b"ok")
@@ -505,6 +507,13 @@ async def test_a_proxy_that_refuses_is_named_with_its_status(client, monkeypatch
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(ConnectFailed, match=rf"127.0.0.1:{proxy.port} refused a tunnel to provider.test \(407\)"):
             await get(client, "https://provider.test/")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_that_is_not_there_is_named_and_not_the_provider(client, monkeypatch, scheme):
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    with pytest.raises(ConnectFailed, match=r"cannot connect to the proxy 127\.0\.0\.1:9: connection refused"):
+        await get(client, f"{scheme}://provider.test/")
 
 
 async def test_a_proxy_that_closes_is_named(client, monkeypatch):

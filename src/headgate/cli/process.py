@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -51,6 +52,8 @@ class Process:
 
     async def run(self) -> int:
         """Serves until a signal; the exit status."""
+        if not self._is_worker:  # it would make these metrics those of some other program's processes
+            os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
         from headgate.app import App
         from headgate.server.listen import Server, bind
         from headgate.server.protocol import HeadLimits

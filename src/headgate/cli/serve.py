@@ -23,8 +23,12 @@ def serve(
 
     Example: headgate serve --config headgate.yaml --port 4000
     """
+    import signal
+
     from headgate.config.load import find, load
     from headgate.errors import ConfigError
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
 
     options: dict[str, object] = {"server.host": host, "server.port": port, "server.workers": workers}
     try:

@@ -52,24 +52,25 @@ class _Parent:
 
         settings = self._loaded.config.server
         sock = bind(settings.host, settings.port)
-        self._listen_to_signals()
+        url = url_of(sock)
+        self._listen_to_signals(sock)
         scratch = Path(tempfile.mkdtemp(prefix="headgate-"))
         engine, limits = None, None
         try:
             if self._loaded.path is None and not self._loaded.config.providers:
                 self._loaded, found, starts_demo = await discovered(self._loaded, self._options)
-                say_found(self._loaded, found, url_of(sock), starts_demo)
+                say_found(self._loaded, found, url, starts_demo)
                 if starts_demo:
                     engine, self._loaded = await start_demo(
                         self._loaded, self._options, _parent_telemetry(self._loaded)
                     )
             else:
-                say_found(self._loaded, [], url_of(sock), False)
+                say_found(self._loaded, [], url, False)
             limits = create(state_home() / "run")
             keepers = [asyncio.create_task(self._keep(sock, scratch, limits)) for _ in range(settings.workers)]
             if engine is not None:
                 await first_answer(UpstreamClient(), engine.base_url)
-            teller = asyncio.create_task(self._tell_when_ready(url_of(sock)))
+            teller = asyncio.create_task(self._tell_when_ready(url))
             await asyncio.gather(*keepers)
             teller.cancel()
         finally:
@@ -101,18 +102,22 @@ class _Parent:
             named = list(read_listing(body) or ())
         say_try(self._loaded.config, url, named)
 
-    def _listen_to_signals(self) -> None:
+    def _listen_to_signals(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
 
-        def forward(number: signal.Signals) -> None:
-            if number is not signal.SIGHUP:
-                self._stopping.set()
+        def stop() -> None:
+            self._stopping.set()
+            sock.close()  # or who connects would wait for a worker until the last one has ended
+            tell_children(signal.SIGTERM)
+
+        def tell_children(number: signal.Signals) -> None:
             for child in self._children:
                 if child.returncode is None:
                     child.send_signal(number)
 
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, forward, number)
+        loop.add_signal_handler(signal.SIGTERM, stop)
+        loop.add_signal_handler(signal.SIGINT, stop)
+        loop.add_signal_handler(signal.SIGHUP, tell_children, signal.SIGHUP)
 
     async def _keep(self, sock: socket.socket, scratch: Path, limits: Path) -> None:
         """Keeps one worker running until the stop."""
@@ -120,6 +125,8 @@ class _Parent:
         while not self._stopping.is_set():
             child = await self._start(sock, scratch, limits)
             backoff.started(monotonic_s())
+            if self._stopping.is_set():
+                child.terminate()  # the stop came while it was made, and was not passed on to it
             status = await child.wait()
             self._children.discard(child)
             if self._stopping.is_set():

@@ -317,8 +317,8 @@ class ProviderSettings(Section):
     capabilities: CapabilitySettings = Field(
         CapabilitySettings(), description="What its models can do. Left out: unknown, which counts as able."
     )
-    unknown_fields: Literal["pass", "refuse"] = Field(
-        "pass", description="What happens to request fields that headgate does not know: sent on, or refused by name."
+    unknown_fields: Literal["pass"] = Field(
+        "pass", description="What happens to request fields that headgate does not know: they are sent on."
     )
     timeouts: TimeoutSettings = Field(TimeoutSettings(), description="How long to wait for it, in seconds.")
 

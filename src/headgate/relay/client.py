@@ -25,7 +25,8 @@ class Client(Protocol):
         """Sends the head of a streamed answer."""
 
     async def write(self, data: bytes) -> None:
-        """Sends a piece of it; returns when the client's side has room for more."""
+        """Sends a piece of it; returns when the client's side has room for more. Raises TimeoutError where there was
+        none until the request's own deadline."""
 
     async def end(self) -> None:
         """Ends it properly."""

@@ -31,6 +31,9 @@ _REQUEST_IDS = (b"x-request-id", b"request-id")
 _TO_CLIENT_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
+#: Advice to wait for longer than a month is a mistake.
+_LONGEST_ADVICE_S = 31 * 86_400.0
+
 #: The version of the vendor's interface, where the client names none.
 ANTHROPIC_VERSION = b"2023-06-01"
 
@@ -93,13 +96,14 @@ def retry_after_s(headers: Headers, now_wall_s: float) -> float | None:
             given = float(value) * unit if value is not None else -1.0
         except ValueError:
             continue
-        if 0 <= given < 1e7:
+        if 0 <= given < _LONGEST_ADVICE_S:
             return given
     if seconds is not None:
         from email.utils import parsedate_to_datetime
 
         try:
-            return max(0.0, parsedate_to_datetime(seconds.decode("latin-1")).timestamp() - now_wall_s)
-        except (ValueError, TypeError):
+            given = parsedate_to_datetime(seconds.decode("latin-1")).timestamp() - now_wall_s
+        except (ValueError, TypeError, OverflowError):
             return None
+        return min(max(0.0, given), _LONGEST_ADVICE_S)
     return None

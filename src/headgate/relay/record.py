@@ -39,6 +39,7 @@ class AttemptRecord:
     first_token_s: from sending to the first content; None where none came, and for answers that are not streamed.
     delivered_bytes: bytes of the answer that were passed on to the client.
     usage: as the upstream told it; None where it did not.
+    sequence_number: of the last event, in the dialect that numbers them.
     """
 
     number: int
@@ -53,6 +54,7 @@ class AttemptRecord:
     total_s: float = 0.0
     delivered_bytes: int = 0
     upstream_request_id: str | None = None
+    sequence_number: int = -1
 
 
 @dataclass(slots=True)

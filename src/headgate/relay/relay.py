@@ -264,7 +264,8 @@ def answer_headers(record: RequestRecord, attempt: AttemptRecord, upstream: Head
 async def refuse(client: Client, record: RequestRecord, problem: Problem) -> None:
     """Answers with a problem: as a whole body, or, where a stream has begun, as its last event."""
     if client.headers_sent:
-        await client.write(problems.event(record.dialect, problem))
+        number = record.attempts[-1].sequence_number + 1 if record.attempts else 0
+        await client.write(problems.event(record.dialect, problem, number))
         await client.end()
         return
     record.status = problem.status

@@ -107,6 +107,9 @@ async def pump(
     meter = request.meter()
     state = _Pump(meter)
     first_until_s = attempt.started_s + timeouts.first_token_s
+    too_long = Problem(
+        Reason.UPSTREAM_TIMEOUT, f"did not end its answer within {timeouts.total_s:g} s (timeouts.total_s)"
+    )
     sent_head = False
     while True:
         try:
@@ -119,18 +122,21 @@ async def pump(
         except UpstreamFault as fault:
             out = _after_fault(state, fault, attempt.target.provider)
         attempt.usage = meter.usage
+        attempt.sequence_number = meter.sequence_number
         if clock.monotonic_s() >= until_s and not state.ended and state.problem is None:
             # Where the client is the slow one there is always something to read, and no wait that could time out.
-            state.problem = Problem(
-                Reason.UPSTREAM_TIMEOUT, f"did not end its answer within {timeouts.total_s:g} s (timeouts.total_s)"
-            )
+            state.problem = too_long
         if out:
             if not sent_head:
                 sent_head = True
                 attempt.first_token_s = clock.monotonic_s() - attempt.started_s
                 await start()
-            await client.write(out)
-            attempt.delivered_bytes += len(out)
+            try:
+                await client.write(out)
+                attempt.delivered_bytes += len(out)
+            except TimeoutError:
+                state.ended = False
+                state.problem = too_long
         if state.ended:
             attempt.outcome = Outcome.COMPLETED
             connection.answered()

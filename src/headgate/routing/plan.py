@@ -19,6 +19,8 @@ from headgate.routing.target import Provider, Target
 from headgate.wire.dialect import Dialect
 
 _NAMED_AT_MOST = 20
+#: Names that a misspelt one is compared with; with more of them it would take too long.
+_COMPARED_AT_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Router:
     def _not_found(self, model: str, allowed: Callable[[Target], bool]) -> Problem:
         there = self.visible(allowed)
         known = {name: name for name in there} | {self._by_name[name].model: name for name in reversed(there)}
-        near = difflib.get_close_matches(model[:200], known, n=1)
+        near = difflib.get_close_matches(model[:200], known, n=1) if len(known) <= _COMPARED_AT_MOST else []
         hint = f" Did you mean {known[near[0]]!r}?" if near else ""
         shown = ", ".join(there[:_NAMED_AT_MOST]) or "none"
         more = f" and {len(there) - _NAMED_AT_MOST} more (GET /v1/models)" if len(there) > _NAMED_AT_MOST else ""

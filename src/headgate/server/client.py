@@ -9,6 +9,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from headgate import clock
 from headgate.errors import Problem, Reason
 from headgate.relay.client import Headers
 
@@ -36,12 +37,13 @@ class HttpClient:
     twice. An answer is written here in one piece, a chunk of a stream in one, and what may stand in a header is known.
     """
 
-    __slots__ = ("_chunked", "_cycle", "headers_sent")
+    __slots__ = ("_chunked", "_cycle", "headers_sent", "until_s")
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
         self._chunked = True
         self.headers_sent = False
+        self.until_s: float | None = None
 
     @property
     def gone(self) -> bool:
@@ -75,10 +77,15 @@ class HttpClient:
         self._complete()
 
     async def _room(self) -> None:
-        """Waits while the client reads more slowly than we write."""
+        """Waits while the client reads more slowly than we write. Raises TimeoutError, once, at the request's own
+        deadline; what is written after that waits for as long as the protocol lets a client stall."""
         flow = self._cycle.flow
-        if flow.write_paused and not self._cycle.disconnected:
+        if not flow.write_paused or self._cycle.disconnected:
+            return
+        until_s, self.until_s = self.until_s, None
+        async with asyncio.timeout(None if until_s is None else max(0.0, until_s - clock.monotonic_s())):
             await flow.drain()
+        self.until_s = until_s
 
     def _head(self, status: int, headers: Headers) -> bytes:
         cycle = self._cycle

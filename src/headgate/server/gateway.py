@@ -19,7 +19,7 @@ from headgate import clock, ids
 from headgate.access import trust
 from headgate.access.keys import PREFIX, Key, credential
 from headgate.access.service import Access
-from headgate.errors import LedgerError, Problem, Reason
+from headgate.errors import OperatorFault, Problem, Reason
 from headgate.relay.client import Headers
 from headgate.relay.record import Defect, Outcome, RequestRecord
 from headgate.relay.relay import Emit, Exchange, Relay, answer_estimate, refuse
@@ -34,6 +34,8 @@ from headgate.wire.request import Request, parse
 
 _BY_PATH = {path: dialect for dialect, path in PATHS.items()} | {COUNT_TOKENS_PATH: Dialect.MESSAGES}
 _MODELS = "/v1/models"
+#: Request headers of features to come. To take one and not keep it would be worse than to refuse it.
+_NOT_YET = frozenset({b"x-headgate-profile", b"x-headgate-max-cost-usd", b"x-headgate-usd-per-hour"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,9 @@ class Serving:
 class Gateway:
     """The ASGI callable. operations: the application for every path that is not inference."""
 
-    def __init__(self, serving: Serving, operations: Callable[[Scope, Receive, Send], object], emit: Emit) -> None:
+    def __init__(
+        self, serving: Serving, operations: Callable[[Scope, Receive, Send], Awaitable[None]], emit: Emit
+    ) -> None:
         self.serving = serving
         self._operations = operations
         self._emit = emit
@@ -73,11 +77,24 @@ class Gateway:
             elif path == _MODELS or path.startswith(_MODELS + "/"):
                 await self._models(path, scope)
             else:
-                scope["path"] = path
-                await self._operations(scope, receive, send)  # type: ignore[misc]
+                await self._operate(path, scope, receive, send)
         except asyncio.CancelledError:
             if not scope[CYCLE].disconnected:
                 raise
+        except Exception as error:
+            self._emit(Defect(None, error))
+            if scope[CYCLE].response_started:
+                raise
+            await _answer(scope, Problem(Reason.INTERNAL, "headgate failed; its log has the details"), Dialect.CHAT)
+
+    async def _operate(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Every path that is not inference. In open mode a page of another site may not read these either."""
+        problem = trust.refuse(scope["method"], scope["headers"]) if self.serving.access is None else None
+        if problem is not None:
+            await _answer(scope, problem, Dialect.CHAT)
+            return
+        scope["path"] = path
+        await self._operations(scope, receive, send)
 
     async def _infer(self, call: _Call) -> None:
         """One inference request. Every way out of here has come to `Relay.finish` once."""
@@ -104,7 +121,6 @@ class Gateway:
         headers: Headers = scope["headers"]
         anthropic = any(name == b"anthropic-version" for name, _ in headers)
         dialect = Dialect.MESSAGES if anthropic else Dialect.CHAT
-        client = HttpClient(scope[CYCLE])
         who = await _who(self.serving, scope["method"], headers)
         problem: Problem | None = None
         body = b""
@@ -115,7 +131,7 @@ class Gateway:
         else:
             await self.serving.models_known()
             router = self.serving.router()
-            names = router.visible(_allowed(who[1] if who is not None else None, None))
+            names = router.visible(_reachable(who[1] if who is not None else None, router))
             asked = unquote(path[len(_MODELS) + 1 :])
             if not asked:
                 body = model_lists.listing(names, anthropic=anthropic)
@@ -123,11 +139,10 @@ class Gateway:
                 body = model_lists.single(asked, anthropic=anthropic)
             else:
                 problem = Problem(Reason.MODEL_NOT_FOUND, f"there is no model {asked!r} here", param="model")
-        json_type = (b"content-type", b"application/json")
-        if problem is None:
-            await client.respond(200, [json_type], body)
+        if problem is not None:
+            await _answer(scope, problem, dialect)
         else:
-            await client.respond(problem.status, [json_type], problems.body(dialect, problem, ids.request_id()))
+            await HttpClient(scope[CYCLE]).respond(200, [(b"content-type", b"application/json")], body)
 
 
 class _Call:
@@ -160,6 +175,10 @@ class _Call:
         method, headers = scope["method"], scope["headers"]
         if method != "POST":
             return Problem(Reason.METHOD_NOT_ALLOWED, f"{record.path} takes POST, not {method}")
+        not_yet = next((name for name, _ in headers if name in _NOT_YET), None)
+        if not_yet is not None:
+            message = f"this version does not keep what {not_yet.decode()} asks for, so it does not serve the request"
+            return Problem(Reason.BAD_REQUEST, message, param=not_yet.decode())
         who = await _who(self.serving, method, headers)
         if isinstance(who, Problem):
             return who
@@ -195,6 +214,8 @@ class _Call:
             return refusal
         timeouts = Timeouts() if isinstance(planned, Problem) else planned.candidates[0].provider.timeouts
         until_s = record.started_s + record.waited_s + timeouts.total_s
+        if request.stream:
+            self.client.until_s = until_s
         exchange = Exchange(request, self.client, record, headers, until_s, count_only)
         if isinstance(planned, Problem):
             await answer_estimate(exchange)
@@ -223,13 +244,22 @@ class _Call:
         if self.key is None or self.access is None or self._charged_s == 0.0:
             return
         usage = self.record.usage
-        if usage is not None:
+        output = usage.output_tokens if usage is not None else None
+        if usage is not None and output is not None and self.record.outcome is Outcome.COMPLETED:
             actual = usage.total_tokens
         elif any(attempt.sent for attempt in self.record.attempts):
-            return
+            # It ended before the upstream could say: what was delivered was used, at about four bytes a token.
+            delivered = sum(attempt.delivered_bytes for attempt in self.record.attempts) // 4
+            actual = max(self._estimate + delivered, usage.total_tokens if usage is not None else 0)
         else:
             actual = 0
         self.access.settle(self.key, self._estimate, actual, self._charged_s, clock.monotonic_s())
+
+
+async def _answer(scope: Scope, problem: Problem, dialect: Dialect) -> None:
+    """A refusal of what is no inference request, and has no record."""
+    body = problems.body(dialect, problem, ids.request_id())
+    await HttpClient(scope[CYCLE]).respond(problem.status, [(b"content-type", b"application/json")], body)
 
 
 async def _who(serving: Serving, method: str, headers: Headers) -> tuple[Access, Key] | Problem | None:
@@ -243,7 +273,7 @@ async def _who(serving: Serving, method: str, headers: Headers) -> tuple[Access,
             return problem
         try:
             access = await serving.keys()
-        except LedgerError:
+        except OperatorFault:
             message = "this key cannot be looked up: headgate cannot open its ledger (`headgate keys list` says why)"
             return Problem(Reason.UNAUTHORIZED, message)
     key = access.authenticate(headers, clock.wall_s())
@@ -253,7 +283,14 @@ async def _who(serving: Serving, method: str, headers: Headers) -> tuple[Access,
 def _allowed(key: Key | None, asked: str | None) -> Callable[[Target], bool]:
     if key is None or not key.models:
         return _any_target
-    return lambda target: key.may_use(*(n for n in (asked, target.name, target.model) if n is not None))
+    return lambda target: key.may_use(target.name) if asked is None else key.may_use(asked, target.name)
+
+
+def _reachable(key: Key | None, router: Router) -> Callable[[Target], bool]:
+    """What a key can get at, by the full name, or by the model's own where that leads to the same target."""
+    if key is None or not key.models:
+        return _any_target
+    return lambda t: key.may_use(t.name) or (key.may_use(t.model) and router.named(t.model)[:1] == [t])
 
 
 def _any_target(_: Target) -> bool:

@@ -8,6 +8,7 @@ task would cost every request more than the gateway's own work.
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,16 +92,23 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._head_bytes += len(data)
+        if self._in_head and b"pgrade" in data:
+            data = _without_upgrade(data)
         super().data_received(data)
-        if self._in_head and not self._refused:
-            if self._head_bytes > self.limits.max_header_bytes:
-                self._refuse_size()
-            elif self._head_timer is None:
-                self._await_head()
+        if self._refused:
+            return
+        if self._head_bytes > self.limits.max_header_bytes:  # a head, or what frames a body: chunk sizes, trailers
+            self._refuse_size()
+        elif self._in_head and self._head_timer is None:
+            self._await_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # what comes after the head is a trailer, and no header of the request
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self._refused:
@@ -186,7 +194,9 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def _on_slow_head(self) -> None:
         self._head_timer = None
-        if self._in_head:
+        if self._running is not None and not self._running.response_complete:
+            self._await_head()  # its next request is slow to come, but the one before is still being answered
+        elif self._in_head:
             seconds = self.limits.header_timeout_s
             self._refuse(408, Problem(Reason.REQUEST_TIMEOUT, f"no whole request head within {seconds:g} s"))
 
@@ -199,3 +209,13 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+
+
+_UPGRADE = re.compile(rb"(\r\n)upgrade[ \t]*:", re.IGNORECASE)
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """A head without its wish for another protocol, which a server may ignore, and some HTTP clients always send. The
+    parser would stop at it, and take the body for the other protocol's."""
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(rb"\1x-upgrade:", head) + end + rest

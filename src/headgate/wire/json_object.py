@@ -26,6 +26,11 @@ _TO_BRACKET = re.compile(
 _OPENING = b"{["
 
 
+#: A body of a few megabytes can hold millions of empty objects, which take a hundred times its room and a second.
+_LARGE = 1024 * 1024
+_MAX_BRACKETS = 500_000
+
+
 class NotAnObject(ValueError):
     """The bytes are not one JSON object; the message says why, in words for whoever wrote them."""
 
@@ -37,6 +42,8 @@ class JsonObject:
 
     def __init__(self, raw: bytes) -> None:
         """Raises NotAnObject for anything but one JSON object with distinct keys."""
+        if len(raw) > _LARGE and raw.count(b"{") + raw.count(b"[") > _MAX_BRACKETS:
+            raise NotAnObject(f"the body holds more than {_MAX_BRACKETS} objects and lists")
         try:
             fields = orjson.loads(raw)
         except orjson.JSONDecodeError as error:

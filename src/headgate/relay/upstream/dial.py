@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -63,6 +64,8 @@ class Proxy:
 def proxy_for(origin: Origin) -> Proxy | None:
     """The proxy that the environment names for this origin (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY).
     Raises ConnectFailed for one that is not an http:// URL."""
+    if _is_loopback(origin.host):
+        return None  # what goes to this machine itself is nobody else's to see, whatever NO_PROXY forgets to say
     from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
     proxies = getproxies_environment()
@@ -81,6 +84,16 @@ def proxy_for(origin: Origin) -> Proxy | None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
         authorization = b"Basic " + base64.b64encode(pair)
     return Proxy(parts.hostname, port, authorization)
+
+
+def _is_loopback(host: str) -> bool:
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 _tls: ssl.SSLContext | None = None
@@ -115,7 +128,11 @@ async def _dial(
     origin: Origin, proxy: Proxy | None, make: Callable[[], Connection], tls: ssl.SSLContext | None
 ) -> Connection:
     loop = asyncio.get_running_loop()
-    sock = await _connect(proxy.host if proxy else origin.host, proxy.port if proxy else origin.port)
+    try:
+        sock = await _connect(proxy.host if proxy else origin.host, proxy.port if proxy else origin.port)
+    except OSError as error:
+        place = f"the proxy {proxy.host}:{proxy.port}" if proxy else origin.authority
+        raise ConnectFailed(f"cannot connect to {place}: {_reason(error)}") from None
     try:
         if origin.scheme == "http":
             _, connection = await loop.create_connection(make, sock=sock)
