@@ -41,7 +41,8 @@ class App:
     """One process' gateway.
 
     options: settings from the command line, which win over the file at a reload too. shared_limits: a file in which
-    several workers count the requests of each key together; None where there is one worker.
+    several workers count the requests of each key together; None where there is one worker. last_good: where a
+    configuration file that has come into force is copied to, for workers to come.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class App:
         *,
         options: dict[str, object] | None = None,
         shared_limits: Path | None = None,
+        last_good: Path | None = None,
     ) -> None:
         self._loaded = loaded
         self._telemetry = telemetry
@@ -59,6 +61,7 @@ class App:
         self._demo: str | None = None
         self._demo_state: str | None = None
         self._shared_limits = shared_limits
+        self._last_good = last_good
         self._upstream = UpstreamClient()
         self._listing: Listing | None = None
         self._router = Router(Catalog((), {}))
@@ -185,6 +188,8 @@ class App:
             restart = settings.needs_restart(self.config, loaded.config)
             self._loaded = loaded
             self.gateway.serving = serving
+            if self._last_good is not None:
+                _copy(path, self._last_good)
             self._emit(ConfigReloaded(str(path), len(loaded.config.providers), restart))
 
     # --- what is known of it --------------------------------------------------------------------------------------
@@ -250,6 +255,16 @@ class App:
             "engines": [] if self._demo is None else [{"name": self._demo, "answered": self._demo_state is None}],
             "nodes": [],
         }
+
+
+def _copy(path: Path, to: Path) -> None:
+    """In one piece: another worker may do the same at this moment."""
+    beside = to.with_name(f"{to.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(path.read_bytes())
+        beside.replace(to)
+    except OSError:
+        beside.unlink(missing_ok=True)  # the copy before it still serves
 
 
 async def first_answer(upstream: UpstreamClient, base_url: str) -> None:

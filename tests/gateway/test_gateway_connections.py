@@ -15,7 +15,7 @@ from gateway.raw import Wire, ask, get
 from gateway.running import PATIENCE_S, provider
 from gateway.speech import CHAT
 from headgate.relay.record import Outcome
-from headgate.testing import Answer, Stream, faults
+from headgate.testing import Answer, ScriptedUpstream, Stream, faults
 
 BLOCK = b": " + b"x" * (1 << 16) + b"\n\n"
 COUNT = 1500
@@ -178,6 +178,30 @@ def test_a_reload_does_not_drop_a_stream(gateway, up):
         up.call(go_on.set)
         response = wire.response()
     assert CHAT.ended(response) and CHAT.text_of(response) == speech.TEXT
+
+
+def test_a_reload_takes_over_all_of_a_provider_that_keeps_its_name(gateway, up):
+    running = gateway(up)
+    assert ask(running.port, CHAT.request()).status == 200
+    with ScriptedUpstream() as elsewhere:
+        running.reload({"providers": [provider(elsewhere, api_key="sk-another", timeouts={"response_s": 0.2})]})
+        elsewhere.then(CHAT.answer(), faults.say_nothing())
+        assert ask(running.port, CHAT.request()).status == 200
+        assert elsewhere.requests[0].header("authorization") == "Bearer sk-another"
+        assert ask(running.port, CHAT.request()).status == 504
+    assert len(up.requests) == 1
+
+
+def test_a_reload_to_keys_lets_nobody_in_without_one(gateway, up, client_key):
+    secret = client_key()
+    running = gateway(up)
+    with Wire(running.port) as wire:
+        assert wire.send(CHAT.request()).response().status == 200
+        running.reload({"providers": [provider(up)], "auth": "keys"})
+        assert wire.send(CHAT.request()).response().status == 401
+        assert wire.send(CHAT.request(f"x-api-key: {secret}")).response().status == 200
+        running.reload({"providers": [provider(up)]})
+        assert wire.send(CHAT.request()).response().status == 200
 
 
 def test_a_reload_that_is_broken_changes_nothing(gateway, up):

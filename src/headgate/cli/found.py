@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from headgate.config.load import Loaded
     from headgate.config.schema import Config
     from headgate.engines.process import EmbeddedEngine
-    from headgate.telemetry.events import Telemetry
 
 DEMO = "demo"
 #: A gateway that is not ready by then says why.
@@ -40,14 +40,16 @@ def with_providers(loaded: Loaded, options: dict[str, object], providers: list[d
     return Loaded(build(Document(values={"providers": providers}), os.environ, options), None, None)
 
 
-async def start_demo(loaded: Loaded, options: dict[str, object], telemetry: Telemetry) -> tuple[EmbeddedEngine, Loaded]:
+async def start_demo(
+    loaded: Loaded, options: dict[str, object], emit: Callable[[object], None]
+) -> tuple[EmbeddedEngine, Loaded]:
     """The embedded engine on the demonstration model, and the configuration with it as a provider."""
     from headgate.app import state_home
     from headgate.engines import demo_model
     from headgate.engines.process import EmbeddedEngine
 
     model = await asyncio.to_thread(demo_model.ensure, state_home())
-    engine = EmbeddedEngine(model, emit=telemetry.emit)
+    engine = EmbeddedEngine(model, emit=emit)
     await engine.start()
     provider: dict[str, object] = {
         "name": DEMO,

@@ -41,12 +41,14 @@ class Process:
         options: dict[str, object],
         sock: socket.socket | None = None,
         shared_limits: Path | None = None,
+        last_good: Path | None = None,
     ) -> None:
         self._loaded = loaded
         self._options = options
         self._sock = sock
         self._is_worker = sock is not None
         self._shared_limits = shared_limits
+        self._last_good = last_good
         self._engine: EmbeddedEngine | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -69,7 +71,13 @@ class Process:
         starts_demo = False
         if self._loaded.path is None and not self._loaded.config.providers and not self._is_worker:
             self._loaded, found, starts_demo = await discovered(self._loaded, self._options)
-        app = App(self._loaded, telemetry, options=self._options, shared_limits=self._shared_limits)
+        app = App(
+            self._loaded,
+            telemetry,
+            options=self._options,
+            shared_limits=self._shared_limits,
+            last_good=self._last_good,
+        )
         try:
             await app.start()
             if starts_demo:
@@ -132,7 +140,7 @@ class Process:
         """Brings the demonstration up where there is one, and prints a line to try when it will work."""
         if starts_demo:
             try:
-                self._engine, loaded = await start_demo(self._loaded, self._options, telemetry)
+                self._engine, loaded = await start_demo(self._loaded, self._options, telemetry.emit)
             except Exception as error:
                 app.expect_demo(str(error))
                 say(f"Not ready: {error}")

@@ -15,20 +15,30 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headgate.cli.found import SAY_WHY_AFTER_S, say, say_try
+from headgate.access.shared import create
+from headgate.app import first_answer, state_home
+from headgate.cli.found import SAY_WHY_AFTER_S, discovered, say, say_found, say_try, start_demo, url_of
 from headgate.clock import monotonic_s
+from headgate.config.settings import ledger_url
 from headgate.engines.process import Backoff
-from headgate.errors import HeadgateError
+from headgate.errors import HeadgateError, OperatorFault
 from headgate.relay.upstream.client import UpstreamClient, endpoint
+from headgate.server.listen import bind
+from headgate.telemetry.events import Telemetry, WorkerEnded
+from headgate.telemetry.logs import set_up
+from headgate.telemetry.metrics import Metrics
 from headgate.wire.models import read_listing
 
 if TYPE_CHECKING:
     from headgate.config.load import Loaded
+    from headgate.config.schema import Config
+    from headgate.engines.process import EmbeddedEngine
 
+#: The configuration file as it was when it could last be used, for a worker that starts while it cannot.
+_LAST_GOOD = "last-good.yaml"
 _WORKER = "HEADGATE_WORKER"
 
 
@@ -43,33 +53,27 @@ class _Parent:
         self._options = options
         self._children: set[asyncio.subprocess.Process] = set()
         self._stopping = asyncio.Event()
+        log, lines, self._writer = set_up(loaded.config.log.format, loaded.config.log.level)
+        self._emit = Telemetry(log, lines, Metrics()).emit
 
     async def run(self) -> int:
-        from headgate.access.shared import create
-        from headgate.app import first_answer, state_home
-        from headgate.cli.found import discovered, say_found, start_demo, url_of
-        from headgate.server.listen import bind
-
-        settings = self._loaded.config.server
-        sock = bind(settings.host, settings.port)
+        config = self._loaded.config
+        await _see_ledger(config)
+        sock = bind(config.server.host, config.server.port)
         url = url_of(sock)
         self._listen_to_signals(sock)
-        scratch = Path(tempfile.mkdtemp(prefix="headgate-"))
-        engine, limits = None, None
+        engine, limits, scratch = None, None, _scratch()
         try:
-            if self._loaded.path is None and not self._loaded.config.providers:
+            if self._loaded.path is not None:
+                shutil.copyfile(self._loaded.path, scratch / _LAST_GOOD)
+            if self._loaded.path is None and not config.providers:
                 self._loaded, found, starts_demo = await discovered(self._loaded, self._options)
                 say_found(self._loaded, found, url, starts_demo)
-                if starts_demo:
-                    engine, self._loaded = await start_demo(
-                        self._loaded, self._options, _parent_telemetry(self._loaded)
-                    )
+                engine = await self._demo() if starts_demo else None
             else:
                 say_found(self._loaded, [], url, False)
-            limits = create(state_home() / "run")
-            keepers = [asyncio.create_task(self._keep(sock, scratch, limits)) for _ in range(settings.workers)]
-            if engine is not None:
-                await first_answer(UpstreamClient(), engine.base_url)
+            limits = create(scratch.parent)
+            keepers = [asyncio.create_task(self._keep(sock, scratch, limits)) for _ in range(config.server.workers)]
             teller = asyncio.create_task(self._tell_when_ready(url))
             await asyncio.gather(*keepers)
             teller.cancel()
@@ -79,7 +83,34 @@ class _Parent:
             shutil.rmtree(scratch, ignore_errors=True)
             if limits is not None:
                 limits.unlink(missing_ok=True)
+            self._writer.close()
         return 0
+
+    async def _demo(self) -> EmbeddedEngine | None:
+        """The embedded engine, once it has answered; None where it does not start, or the stop comes first."""
+        starting = asyncio.create_task(self._start_demo())
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()
+        try:
+            engine, self._loaded = await starting
+        except asyncio.CancelledError:
+            return None
+        except Exception as error:
+            say(f"Not ready: {error}")
+            return None
+        return engine
+
+    async def _start_demo(self) -> tuple[EmbeddedEngine, Loaded]:
+        engine, loaded = await start_demo(self._loaded, self._options, self._emit)
+        try:
+            await first_answer(UpstreamClient(), engine.base_url)
+        except asyncio.CancelledError:
+            await engine.stop()
+            raise
+        return engine, loaded
 
     async def _tell_when_ready(self, url: str) -> None:
         """Asks the workers, as a client would, until one of them is ready."""
@@ -132,7 +163,7 @@ class _Parent:
             if self._stopping.is_set():
                 return
             delay_s = backoff.failed(monotonic_s())
-            print(f"headgate: a worker ended with status {status}; another starts in {delay_s:g} s", file=sys.stderr)
+            self._emit(WorkerEnded(child.pid, status, delay_s))
             try:
                 await asyncio.wait_for(self._stopping.wait(), delay_s)
             except TimeoutError:
@@ -143,6 +174,7 @@ class _Parent:
             "fd": sock.fileno(),
             "config": str(self._loaded.path) if self._loaded.path is not None else None,
             "options": {k: v for k, v in self._options.items() if v is not None},
+            "last_good": str(scratch / _LAST_GOOD),
             "limits": str(limits),
             "providers": [_plain(p) for p in self._loaded.config.providers] if self._loaded.path is None else None,
         }
@@ -171,13 +203,29 @@ def _plain(provider: object) -> dict[str, object]:
     return values
 
 
-def _parent_telemetry(loaded: Loaded):  # type: ignore[no-untyped-def]
-    from headgate.telemetry.events import Telemetry
-    from headgate.telemetry.logs import set_up
-    from headgate.telemetry.metrics import Metrics
+async def _see_ledger(config: Config) -> None:
+    """Opens the ledger once where it will be needed: each worker would only fail on its own. Raises LedgerError."""
+    if config.auth == "keys":
+        from headgate.ledger.database import open_ledger
 
-    log, lines, _ = set_up(loaded.config.log.format, loaded.config.log.level)
-    return Telemetry(log, lines, Metrics())
+        await (await open_ledger(ledger_url(config))).close()
+
+
+def _scratch() -> Path:
+    """A directory for this parent's workers; those of parents that are gone are removed. Raises OperatorFault."""
+    run = state_home() / "run"
+    try:
+        run.mkdir(mode=0o700, exist_ok=True)
+        for left in run.glob("workers-*"):
+            if not Path(f"/proc/{left.name.removeprefix('workers-')}").exists():
+                shutil.rmtree(left, ignore_errors=True)
+        scratch = run / f"workers-{os.getpid()}"
+        scratch.mkdir(mode=0o700)
+    except OSError as error:
+        raise OperatorFault(
+            f"cannot write to {run}: {error.strerror}. Set HEADGATE_HOME to a place that can."
+        ) from None
+    return scratch
 
 
 def worker_main() -> None:
@@ -190,10 +238,25 @@ def worker_main() -> None:
 
     task = json.loads(os.environ.pop(_WORKER))
     options: dict[str, object] = task["options"]
+    last_good = Path(task["last_good"])
     if task["config"] is not None:
-        loaded = load(Path(task["config"]), options=options)
+        loaded = _in_force(Path(task["config"]), last_good, options)
     else:
         loaded = load(None, options=options, file_optional=True)
         loaded = with_providers(loaded, options, task["providers"])
     sock = socket.socket(fileno=task["fd"])
-    sys.exit(uvloop.run(Process(loaded, options, sock, Path(task["limits"])).run()))
+    sys.exit(uvloop.run(Process(loaded, options, sock, Path(task["limits"]), last_good).run()))
+
+
+def _in_force(path: Path, last_good: Path, options: dict[str, object]) -> Loaded:
+    """The file as it is, or, where that cannot be used, as it last could: a worker that starts in the place of another
+    serves what the others serve."""
+    from dataclasses import replace
+
+    from headgate.config.load import fingerprint, load
+    from headgate.errors import ConfigError
+
+    try:
+        return load(path, options=options)
+    except ConfigError:
+        return replace(load(last_good, options=options), path=path, fingerprint=fingerprint(path))

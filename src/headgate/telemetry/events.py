@@ -25,6 +25,15 @@ class ConfigReloaded:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerEnded:
+    """A worker has ended that was not asked to. status: negative for a signal."""
+
+    pid: int
+    status: int
+    restart_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """A signal has come. requests: still under way, for up to `grace_s`; a second signal ends them at once."""
 
@@ -45,6 +54,7 @@ _CAPITAL = re.compile("[A-Z]")
 #: The level of each rare event that is not just news.
 _LEVELS: dict[type, str] = {
     ConfigRefused: "error",
+    WorkerEnded: "error",
     ProviderSilent: "warning",
     KeysUnreadable: "error",
     EngineExited: "warning",
