@@ -31,6 +31,7 @@ def stopping() -> Iterator[list[RunningGateway]]:
     yield gateways
     for gateway in gateways:
         gateway.stop()
+    assert {str(gateway.home): errors for gateway in gateways if (errors := gateway.errors_logged())} == {}
 
 
 @pytest.fixture

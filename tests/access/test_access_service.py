@@ -22,6 +22,7 @@ class Source:
     def __init__(self) -> None:
         self.keys = {"hg-a": Key("key_a", "a", rpm=1)}
         self.number = 1
+        self.database = 0
         self.fault: BaseException | None = None
         self.hangs = False
         self.loads = 0
@@ -31,15 +32,15 @@ class Source:
         self.keys[secret] = key
         self.number += 1
 
-    async def revision(self) -> int:
+    async def revision(self) -> tuple[int, int]:
         self.asked.set()
         await self._answer()
-        return self.number
+        return self.database, self.number
 
-    async def load(self) -> tuple[int, list[tuple[bytes, Key]]]:
+    async def load(self) -> tuple[tuple[int, int], list[tuple[bytes, Key]]]:
         self.loads += 1
         await self._answer()
-        return self.number, [(digest(secret), key) for secret, key in self.keys.items()]
+        return (self.database, self.number), [(digest(secret), key) for secret, key in self.keys.items()]
 
     async def _answer(self) -> None:
         if self.hangs:
@@ -112,6 +113,18 @@ async def test_a_revision_that_went_back_is_a_change_too() -> None:
     source.number = 3
     await access.refresh()
     assert access.authenticate(HEADERS, 0.0) is UNKNOWN
+    await access.stop()
+
+
+async def test_another_database_with_the_same_revision_is_a_change_too() -> None:
+    source = Source()
+    access = _access(source)
+    await access.start()
+    source.keys.clear()
+    source.database += 1
+    await access.refresh()
+    assert access.authenticate(HEADERS, 0.0) is UNKNOWN
+    assert access.healthy
     await access.stop()
 
 

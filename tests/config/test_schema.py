@@ -284,6 +284,15 @@ def test_models_that_are_left_out_are_whatever_the_provider_lists(read):
         "postgres://u:pw-4711@h/d",
         "postgresql+asyncpg://u:pw-4711@h/d",
         "postgresql://",
+        "postgresql://u:pw-4711@/d",
+        "postgresql://u:pw-4711@:5432/d",
+        "postgresql://u:pw-4711@h1,/d",
+        "postgresql://u:pw-4711@h:/d",
+        "postgresql://u:pw-4711@h:0/d",
+        "postgresql://u:pw-4711@h:65536/d",
+        "postgresql://u:pw-4711@h:x/d",
+        "postgresql://u:pw-4711@[::1]x/d",
+        "postgresql://u:pw-4711",
         "ledger.db",
         7,
     ],
@@ -292,6 +301,36 @@ def test_a_ledger_is_a_file_of_sqlite_or_a_postgresql_database(found, url):
     findings = found({"ledger": {"url": url}})
     assert set(findings) == {"ledger.url"}
     assert "4711" not in str(findings)
+
+
+@pytest.mark.parametrize("character", ["/", "#", "?", "@", " ", "[", "]", "\uff20", "1/", "1?"])
+@pytest.mark.parametrize("place", ["{}:pw-4711@h/d", "u:{}pw-4711@h:1/d?sslmode=require", "u:47{}11@h/d"])
+def test_a_raw_character_in_a_user_or_password_is_found_and_the_fix_is_to_encode_it(found, place, character):
+    written = place.format(f"x{character}y")
+    problem, fix = found({"ledger": {"url": f"postgresql://{written}"}})["ledger.url"]
+    assert "percent-encoded" in problem
+    assert "`/` as %2F" in fix
+    assert "47" not in problem + fix
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "h/d",
+        "u@h",
+        "u:a%2Fb%40c@h:5432/d?sslmode=require",
+        "u:a:b@[::1]:5432/d",
+        "u:p@[::1]/d",
+        "u:p@h1:1,h2:2/d",
+        "u:p@/d?host=/run/postgresql",
+    ],
+)
+def test_a_postgresql_database_is_taken_by_the_settings_and_the_ledger_alike(read, rest):
+    from headgate.ledger.database import _postgresql_place
+
+    url = settings.ledger_url(read({"ledger": {"url": f"postgresql://{rest}"}}))
+    assert url == f"postgresql://{rest}"
+    assert _postgresql_place(url).startswith("postgresql://")
 
 
 @pytest.mark.parametrize("section", sorted(Config.later()))

@@ -72,6 +72,7 @@ class RunningGateway:
     """Between `start` and `stop`. `port`, `origin` and `base_url` are where it listens."""
 
     def __init__(self, config: Json, home: Path, stall_s: float = 300.0) -> None:
+        self.home = home
         self._stall_s = stall_s
         self._path = home / "headgate.json"
         self._log_path = home / "gateway.log"
@@ -158,6 +159,11 @@ class RunningGateway:
         """All that was logged, once it has stopped."""
         assert not self._thread.is_alive(), "stop it first"
         return self._log_path.read_text()
+
+    def errors_logged(self) -> list[str]:
+        """The lines of the log that are errors, once it has stopped; none of them is a client's or an upstream's."""
+        lines = map(json.loads, self.log().splitlines())
+        return [str(line) for line in lines if line["level"] == "error" and line["event"] != "config refused"]
 
     # --- starting and stopping ------------------------------------------------------------------------------------
 

@@ -75,6 +75,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         gateway.stop()
     assert upstream.malformed == []
     assert PROVIDER_KEY not in gateway.log()
+    assert gateway.errors_logged() == []
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,73 @@ async def test_writers_that_read_first_wait_for_each_other_on_sqlite(tmp_path: P
         await ledger.close()
 
 
+# --- a file that changes under an open ledger
+
+
+async def test_only_a_file_that_became_another_one_counts_as_another_generation(tmp_path: Path) -> None:
+    ledger = await open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    async with ledger.read():
+        before = ledger.generation
+    for value in range(3):
+        async with ledger.write() as connection:
+            await connection.execute(_set(value))
+    async with ledger.read():
+        assert ledger.generation == before
+    shutil.copy(tmp_path / "ledger.db", tmp_path / "copy.db")
+    os.replace(tmp_path / "copy.db", tmp_path / "ledger.db")
+    async with ledger.read():
+        assert ledger.generation > before
+    await ledger.close()
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "a b?c#d%41ü.db"])
+async def test_a_write_to_a_deleted_ledger_is_refused_and_makes_no_file(tmp_path: Path, name: str) -> None:
+    ledger = await open_ledger(f"sqlite:///{tmp_path}/{name}")
+    (tmp_path / name).unlink()
+    for _ in range(2):
+        with pytest.raises(LedgerError, match=r"is gone.*Put it back"):
+            async with ledger.write() as connection:
+                await connection.execute(_set(1))
+    await ledger.close()
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(("version", "said"), [("9999", "whose schema is 9999"), (None, "no ledger of headgate")])
+async def test_a_file_of_another_schema_is_not_taken_up(tmp_path: Path, version: str | None, said: str) -> None:
+    ledger = await open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    if version is not None:
+        new = await open_ledger(f"sqlite:///{tmp_path}/new.db")
+        async with new.write() as connection:
+            await connection.execute(sa.text(f"UPDATE {migrations.VERSION_TABLE} SET version_num = '{version}'"))
+        await new.close()
+    else:
+        other = sqlite3.connect(tmp_path / "new.db")
+        other.execute("CREATE TABLE mine (x)")
+        other.close()
+    whole = (tmp_path / "new.db").read_bytes()
+    os.replace(tmp_path / "new.db", tmp_path / "ledger.db")
+    for _ in range(2):
+        with pytest.raises(LedgerError, match=said):
+            async with ledger.read():
+                pass
+    await ledger.close()
+    assert (tmp_path / "ledger.db").read_bytes() == whole
+
+
+async def test_a_replaced_file_waits_for_the_transactions_in_the_old_one(tmp_path: Path) -> None:
+    ledger = await open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    async with ledger.read() as connection:
+        shutil.copy(tmp_path / "ledger.db", tmp_path / "copy.db")
+        os.replace(tmp_path / "copy.db", tmp_path / "ledger.db")
+        with pytest.raises(LedgerError, match="Try again"):
+            async with ledger.read():
+                pass
+        assert (await connection.execute(READ)).scalar() == 0
+    async with ledger.read() as connection:
+        assert (await connection.execute(READ)).scalar() == 0
+    await ledger.close()
+
+
 async def test_a_broken_constraint_is_the_callers_business(ledger_url: str) -> None:
     ledger = await open_ledger(ledger_url)
     with pytest.raises(IntegrityError):
@@ -266,7 +333,28 @@ async def test_a_postgresql_that_is_not_there_is_named_without_its_password() ->
     assert "ledger.url" in said
 
 
-@pytest.mark.parametrize("url", ["mysql://me:hunter2@h/d", "postgresql://me:hunter2@h:port/d", "http://hunter2@h:x/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://me:hunter2@h/d",
+        "mysql://h/d?password=hunter2",
+        "postgresql://me:hunter2@h:port/d",
+        "postgresql://me:hunter2/x@h/d",
+        "postgresql://me:hunter2?x@h/d",
+        "postgresql://me:hunter2#x@h/d",
+        "postgresql://me:hunter2@x@h/d",
+        "postgresql://me:hunter2[x@h/d",
+        "postgresql://me:hunter2\uff20x@h/d",
+        "postgresql://me:hunter2 x@h/d",
+        "http://hunter2@h:x/",
+    ],
+)
 async def test_no_message_holds_a_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asyncpg", None)
     assert "hunter2" not in await _fault(url)
+
+
+async def test_what_is_wrong_in_a_url_is_said_without_the_words_of_a_parser() -> None:
+    said = await _fault("postgresql://user:se/cretPW@host/db")
+    assert "se/" not in said and "'se'" not in said and "cret" not in said and "cast" not in said
+    assert "/ as %2F" in said

@@ -331,7 +331,7 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path, up):
         after = set(poll(lambda: len(workers := set(workers_of(serving)) - before) == 2 and workers, "two new ones"))
         assert not before & after
         assert ask(port, CHAT.request()).status == 200
-        serving.logged("a worker ended with status -9")
+        serving.logged('"worker ended".*"status":-9')
         serving.signal(signal.SIGTERM)
         assert serving.ended() == 0
         assert not any(map(alive, after))

@@ -33,6 +33,7 @@ def running(demo_engine: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     yield gateway
     gateway.stop()
     assert gateway.defects == []
+    assert gateway.errors_logged() == []
 
 
 @pytest.fixture(autouse=True)

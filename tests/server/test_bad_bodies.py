@@ -64,6 +64,7 @@ def stage(tmp_path_factory):
         yield running, upstream
         running.stop()
     assert upstream.malformed == [] and running.defects == []
+    assert running.errors_logged() == []
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -3,7 +3,8 @@
 A task asks the ledger for the revision of the keys every `POLL_S`, and loads them where it changed; so a revocation
 holds within a second in every worker and replica. No request waits for the ledger. While it does not answer, the last
 keys that were read stay in force: those who could use the gateway still can, and what changed meanwhile is learned
-when it answers again. `emit` is told of each change of that state once, not at every attempt.
+when it answers again. A ledger that was replaced by another is a change too, whatever its revision. `emit` is told of
+each change of that state once, not at every attempt.
 """
 
 from __future__ import annotations
@@ -42,15 +43,18 @@ class KeysReadable:
     """The ledger answers again."""
 
 
+#: Which database it is, counted from its opening, and the revision of the keys in it.
+Revision = tuple[int, int]
+
 Event = KeysLoaded | KeysUnreadable | KeysReadable
 
 
 class KeySource(Protocol):
     """Where the keys are read from; `store.KeyStore` is the one there is."""
 
-    async def revision(self) -> int: ...
+    async def revision(self) -> Revision: ...
 
-    async def load(self) -> tuple[int, list[tuple[bytes, Key]]]: ...
+    async def load(self) -> tuple[Revision, list[tuple[bytes, Key]]]: ...
 
 
 class Limiter(Protocol):
@@ -81,7 +85,7 @@ class Access:
         self._poll_s = poll_s
         self._limits = limits if limits is not None else Limits()
         self._ring = KeyRing()
-        self._revision: int | None = None
+        self._revision: Revision | None = None
         self._why: str | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -150,4 +154,4 @@ class Access:
         self._revision, entries = await self._source.load()
         self._ring = KeyRing(entries)
         self._limits.keep(self._ring.ids)
-        self._emit(KeysLoaded(len(self._ring), self._revision))
+        self._emit(KeysLoaded(len(self._ring), self._revision[1]))

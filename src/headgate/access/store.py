@@ -19,16 +19,16 @@ class KeyStore:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def revision(self) -> int:
-        """A number that is another one after every change of a key."""
+    async def revision(self) -> tuple[int, int]:
+        """Another one after every change of a key, and where the ledger became another one."""
         async with self._ledger.read() as connection:
-            return await _revision(connection)
+            return self._ledger.generation, await _revision(connection)
 
-    async def load(self) -> tuple[int, list[tuple[bytes, Key]]]:
+    async def load(self) -> tuple[tuple[int, int], list[tuple[bytes, Key]]]:
         """The revision, and every key with the digest of its secret."""
         async with self._ledger.read() as connection:
             # The revision first: what changes between the two reads is then read again, not missed.
-            revision = await _revision(connection)
+            revision = self._ledger.generation, await _revision(connection)
             rows = (await connection.execute(sa.select(keys))).all()
         return revision, [(bytes.fromhex(row.secret_sha256), _key(row)) for row in rows]
 

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -172,6 +173,32 @@ def _ledger_fault(url: str) -> PydanticCustomError | None:
     if any(character < " " for character in url):
         return fault("holds a control character", "Take it out.")
     if scheme == "postgresql" and rest:
+        start, _, options = rest.partition("?")
+        place = start.partition("/")[0]
+        readable = rest.count("@") == place.count("@") <= 1 and not any(c.isspace() or c == "#" for c in rest)
+        try:
+            urlsplit(url)  # as the driver will; what it says may quote the password
+        except ValueError:
+            readable = False
+        if not readable:
+            return fault(
+                "has a character in its user or password that must be percent-encoded",
+                "Write `/` as %2F, `#` as %23, `?` as %3F, `@` as %40, `[` as %5B, `]` as %5D and a space as %20.",
+            )
+        hosts = place.rpartition("@")[2]
+        if not hosts:  # it may be the directory of a socket, which stands among the options
+            named = any(parse_qs(options).get("host", []))
+            return None if named else fault("names no host", "Write `postgresql://user:password@host/database`.")
+        for one in hosts.split(","):
+            bracketed, _, after = one.rpartition("]")  # an IPv6 address has colons of its own
+            host, colon, port = after.partition(":")
+            if bool(bracketed) == bool(host):
+                return fault("names no host", "Write `postgresql://user:password@host/database`.")
+            if colon and not (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536):
+                return fault(
+                    "has a port that is not a number from 1 to 65535",
+                    "Write `postgresql://user:password@host:5432/database`.",
+                )
         return None
     if scheme.startswith("postgres"):
         return fault("is not an address of a PostgreSQL database", "Write `postgresql://user:password@host/database`.")

@@ -6,6 +6,17 @@ SQLite. Write-ahead log, so that readers never wait; `synchronous=FULL`, since w
 `BEGIN IMMEDIATE` for writes, since a transaction that reads first and locks later can fail where it should have waited.
 The directory and the file are made for their owner alone.
 
+A SQLite file can be deleted, moved or replaced while it is open, and open connections would follow the old one. So the
+path is looked at before every transaction:
+
+1. It is what it was: go on.
+2. The same file, written beside the log (a checkpoint does that, and so does a copy over it): read it anew, from disk.
+3. Nothing is there: a fault, until something is. SQLite may never make a file here; only `open_ledger` does.
+4. Another file is there: let go of the old one and take the new one, if its schema is at `HEAD`.
+
+In 2 and 4, `generation` counts up: what was kept in memory may be of another ledger. In 3 and 4, the old log is first
+written into the old file, wherever that is now, and emptied: it lies beside the new file, and SQLite would mix the two.
+
 Starting up. A ledger at `HEAD` is opened without importing Alembic. Any other is migrated under a lock that every
 process takes (SQLite's write lock, an advisory lock in PostgreSQL), and the revision is read anew once it is held: of
 two processes that start at once, the second finds nothing left to do. A revision that this program does not know was
@@ -20,12 +31,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import sqlalchemy as sa
@@ -45,12 +57,33 @@ MIGRATION_LOCK = int.from_bytes(b"headgate", "big")
 _WRITES = "headgate_writes"
 
 
-class Ledger:
-    """An open ledger. `where` names it in messages and holds no password."""
+class _Seen(NamedTuple):
+    """A file as it was when it was looked at."""
 
-    def __init__(self, engine: AsyncEngine, kind: Literal["sqlite", "postgresql"], where: str) -> None:
+    file: tuple[int, int]
+    """The device and the inode."""
+    written: tuple[int, int]
+    """The size, and the time of the last change."""
+
+
+class Ledger:
+    """An open ledger. `where` names it in messages and holds no password.
+
+    generation: another number where the database at `where` may have become another one; it holds while a transaction
+    is open. file: the path of a SQLite file, which exists.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, kind: Literal["sqlite", "postgresql"], where: str, file: Path | None = None
+    ) -> None:
         self.kind = kind
         self.where = where
+        self.generation = 0
+        self._file = file
+        #: What the open connections have; None where that is nothing, or not yet known to be a ledger.
+        self._seen = None if file is None else _look_at(file)
+        self._looking = asyncio.Lock()
+        self._under_way = 0
         self._reader = engine
         self._writer = engine.execution_options(**{_WRITES: True})
 
@@ -71,6 +104,66 @@ class Ledger:
 
     @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        if self._file is not None and (self._seen is None or _look_at(self._file) != self._seen):
+            async with self._looking:
+                await self._follow(self._file)
+        self._under_way += 1  # nothing is awaited since the look
+        try:
+            async with self._connected(engine) as connection:
+                yield connection
+        finally:
+            self._under_way -= 1
+
+    async def _follow(self, file: Path) -> None:
+        """Take up what is at the path now; the numbers are those of the module's text. Raises LedgerError."""
+        now, before = _look_at(file), self._seen
+        if now is not None and now == before:  # 1: whoever looked before this one has taken it up
+            return
+        moved = before is not None and (now is None or now.file != before.file)
+        if self._under_way:
+            if now is not None and not moved:  # 2, once nothing is open any more
+                return
+            # The old file must be closed before the new one is opened: they share SQLite's index of the log.
+            raise (
+                _gone(file)
+                if now is None
+                else LedgerError(f"The ledger {file} was replaced while a transaction was open in it. Try again.")
+            )
+        if moved:  # 3, 4
+            await self._empty_log()
+        self._seen = None
+        await self._reader.dispose()
+        now = _look_at(file)  # again: closing may have written
+        if now is None:
+            raise _gone(file)
+        async with self._connected(self._reader) as connection:
+            revision = await connection.run_sync(_revision)
+        if revision != migrations.HEAD:
+            holds = "no ledger of headgate" if revision is None else f"a ledger whose schema is {revision}"
+            raise LedgerError(
+                f"The file {file} was replaced while headgate ran, and holds {holds} (this headgate works on "
+                f"{migrations.HEAD}). Put the right file there, or restart headgate, which brings it up to date if it "
+                "can."
+            )
+        self._seen = now
+        self.generation += 1
+
+    async def _empty_log(self) -> None:
+        """Write SQLite's log into the file that the open connections have, and empty it, unless others are in the way.
+
+        Nothing is opened for it: the path may already be another file's.
+        """
+        pool = self._reader.pool
+        if not isinstance(pool, sa.pool.QueuePool) or not pool.checkedin():
+            return
+        with suppress(sqlite3.Error, DBAPIError):
+            async with self._reader.connect() as connection:
+                raw = await connection.get_raw_connection()
+                assert raw.driver_connection is not None
+                await (await raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")).close()
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         try:
             connection = await engine.connect()
         except Exception as exc:  # a driver's own: asyncpg does not wrap what fails while connecting
@@ -89,6 +182,8 @@ class Ledger:
         cause = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
         if self.kind == "sqlite":
             return _sqlite_fault(cause, self.where)
+        if isinstance(cause, ValueError):  # of the URL itself; its text may quote a part of it
+            return _unreadable_url()
         said = " ".join(str(cause).split()) or type(cause).__name__
         return LedgerError(
             f"The ledger at {self.where} does not answer: {said}. Check that PostgreSQL runs there, and that the user, "
@@ -110,6 +205,9 @@ async def open_ledger(url: str) -> Ledger:
                 if ledger.kind == "postgresql":
                     await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
                 await connection.run_sync(_migrate, ledger.where)
+            if ledger.kind == "sqlite":
+                # What is only in the log would hide damage to the file for as long as the log is there.
+                await ledger._empty_log()
     except BaseException:
         await ledger.close()
         raise
@@ -123,14 +221,34 @@ async def _connect(url: str) -> Ledger:
             return _sqlite(await asyncio.to_thread(_prepare_file, Path(rest[3:])))
         case "postgresql" | "postgres" if colon:
             return _postgresql("postgresql:" + rest)
-    shown = _postgresql_place(url) if "@" in url else url
     raise LedgerError(
-        f"ledger.url {shown!r} names no ledger. Write sqlite:///PATH (four slashes for an absolute path) for a file on "
+        "ledger.url names no ledger. Write sqlite:///PATH (four slashes for an absolute path) for a file on "
         "this machine, or postgresql://USER:PASSWORD@HOST/DATABASE."
     )
 
 
 # --- SQLite
+
+
+def _look_at(path: Path) -> _Seen | None:
+    """None where nothing is. Raises LedgerError."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as exc:
+        raise LedgerError(
+            f"The ledger {path} cannot be looked at: {os.strerror(exc.errno or 0)}. Let the user that runs headgate "
+            f"into the directory {path.parent}, and check the disk that it is on."
+        ) from exc
+    return _Seen((found.st_dev, found.st_ino), (found.st_size, found.st_mtime_ns))
+
+
+def _gone(path: Path) -> LedgerError:
+    return LedgerError(
+        f"The ledger {path} is gone: the file was deleted or moved while headgate ran. Put it back, or a backup of it; "
+        "headgate takes it up by itself. To begin a new one instead, without any of its keys: headgate keys create NAME"
+    )
 
 
 def _prepare_file(path: Path) -> Path:
@@ -163,7 +281,7 @@ def _prepare_file(path: Path) -> Path:
 
 
 def _write_ahead(path: Path) -> str:
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
     try:
         deadline_s = time.monotonic() + BUSY_TIMEOUT_S
         while True:
@@ -180,7 +298,7 @@ def _write_ahead(path: Path) -> str:
 
 def _sqlite(path: Path) -> Ledger:
     engine = create_async_engine(
-        sa.URL.create("sqlite+aiosqlite", database=str(path)),
+        sa.URL.create("sqlite+aiosqlite", database=path.as_uri(), query={"uri": "true", "mode": "rw"}),
         # isolation_level None: the driver leaves transactions to us.
         connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None},
     )
@@ -197,7 +315,7 @@ def _sqlite(path: Path) -> Ledger:
         writes = connection.get_execution_options().get(_WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
-    return Ledger(engine, "sqlite", str(path))
+    return Ledger(engine, "sqlite", str(path), path)
 
 
 def _is(exc: BaseException, *codes: int) -> bool:
@@ -260,17 +378,30 @@ def _postgresql(url: str) -> Ledger:
     return Ledger(engine, "postgresql", where)
 
 
+#: The hosts and what follows, with user and password (which hold none of these characters raw) left out.
+_POSTGRESQL_URL = re.compile(r"postgresql://(?:[^@/?#\s]*@)?([^@/?#\s]*)(/[^@?#\s]*)?(?:\?([^@#\s]*))?")
+_HOST = re.compile(r"(?:\[[^\[\]]+\]|[^\[\]:]*)(?::[0-9]{1,5})?")
+
+
 def _postgresql_place(url: str) -> str:
-    """The URL without user, password and options."""
+    """The URL without user, password and options. Raises LedgerError, which quotes nothing of it."""
+    parts = _POSTGRESQL_URL.fullmatch(url)
+    if parts is None or not all(map(_HOST.fullmatch, parts[1].split(","))):
+        raise _unreadable_url()
     try:
-        parts = urlsplit(url)
-        host = parts.hostname or (parse_qs(parts.query).get("host") or ["localhost"])[0]
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError as exc:
-        raise LedgerError(
-            f"ledger.url cannot be read: {exc}. Write postgresql://USER:PASSWORD@HOST/DATABASE."
-        ) from None
-    return f"{parts.scheme}://{host}{port}{parts.path}"
+        urlsplit(url)  # the driver will
+        host = parts[1] or (parse_qs(parts[3] or "").get("host") or ["localhost"])[0]
+    except ValueError:
+        raise _unreadable_url() from None
+    return f"postgresql://{host}{parts[2] or ''}"
+
+
+def _unreadable_url() -> LedgerError:
+    return LedgerError(
+        "ledger.url cannot be read as the address of a PostgreSQL database. Write "
+        "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and in user and password / as %2F, # as %23, ? as %3F, "
+        "@ as %40, [ as %5B, ] as %5D and a space as %20."
+    )
 
 
 # --- the schema
