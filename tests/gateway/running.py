@@ -53,6 +53,17 @@ def provider(up: ScriptedUpstream | str, **changes: Any) -> Json:
     return {key: value for key, value in entry.items() if value is not None}
 
 
+def close_kept(up: ScriptedUpstream) -> None:
+    """Lets the upstream close its kept connections, and waits until none is open: one in use stays, and fails this."""
+
+    async def close() -> None:
+        while up.open_connections:
+            up.close_idle()
+            await asyncio.sleep(0.002)
+
+    up.run(close())
+
+
 class _Watched(Telemetry):
     """Telemetry that keeps what it was told."""
 

@@ -140,12 +140,11 @@ def test_a_client_may_leave_at_any_byte_of_its_request(gateway, up, say, how):
 
 def test_a_client_may_leave_at_any_byte_of_its_answer(gateway, up):
     running = gateway(up)
-    up.then(CHAT.stream())
+    request = CHAT.request("connection: close", stream=True)
     with Wire(running.port) as wire:
-        size = len(wire.send(CHAT.request("connection: close", stream=True)).rest())
+        size = len(wire.send(request).rest())
     for after in range(0, size, 7):
-        up.then(CHAT.stream())
-        wire = Wire(running.port, receive_buffer=1024).send(CHAT.request("connection: close", stream=True))
+        wire = Wire(running.port, receive_buffer=1024).send(request)
         wire.read(after)
         leaves(wire, "reset" if after % 2 else "close")
     wait_until(lambda: running.open_connections == 0 and running.requests_under_way == 0)

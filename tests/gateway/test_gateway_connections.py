@@ -12,7 +12,7 @@ import pytest
 
 from gateway import speech
 from gateway.raw import Wire, ask, get
-from gateway.running import PATIENCE_S, provider
+from gateway.running import PATIENCE_S, close_kept, provider
 from gateway.speech import CHAT
 from headgate.relay.record import Outcome
 from headgate.testing import Answer, ScriptedUpstream, Stream, faults
@@ -93,8 +93,7 @@ def test_an_upstream_that_answers_before_it_has_read_the_request_is_heard(gatewa
 def test_a_kept_connection_that_was_closed_is_not_used_again(gateway, up, stream):
     running = gateway(up)
     assert ask(running.port, CHAT.request()).status == 200
-    up.call(up.close_idle)
-    up.run(up.idle())
+    close_kept(up)
     up.then(CHAT.stream() if stream else CHAT.answer())
     response = ask(running.port, CHAT.request(stream=stream, seed=2))
     assert CHAT.text_of(response) == speech.TEXT
@@ -112,8 +111,7 @@ def test_all_kept_connections_may_be_closed_at_once(gateway, up):
     up.run(up.received(20))
     up.call(go_on.set)
     assert {wire.response().status for wire in wires} == {200}
-    up.call(up.close_idle)
-    up.run(up.idle())
+    close_kept(up)
     assert ask(running.port, CHAT.request()).status == 200
     assert (len(up.requests), up.accepted) == (21, 21)
     for wire in wires:
@@ -136,8 +134,13 @@ def test_a_request_that_was_sent_is_never_sent_again(gateway, up):
 def test_a_connection_on_which_something_came_unasked_is_not_used_again(gateway, up):
     running = gateway(up)
     assert ask(running.port, CHAT.request()).status == 200
-    up.call(lambda: up.write_idle(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"))
-    up.run(up.idle())
+
+    async def write() -> None:
+        while up.open_connections:
+            up.write_idle(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+            await asyncio.sleep(0.002)
+
+    up.run(write())
     response = ask(running.port, CHAT.request())
     assert response.status == 200 and CHAT.text_of(response)
     assert up.accepted == 2

@@ -10,7 +10,6 @@ One gateway serves all cases, so each also finds it as the one before has left i
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -18,7 +17,7 @@ import pytest
 
 from gateway import speech
 from gateway.raw import Response, ask, get
-from gateway.running import PROVIDER_KEY, RunningGateway, provider
+from gateway.running import PROVIDER_KEY, RunningGateway, close_kept, provider
 from gateway.speech import TEXT, Speech
 from headgate.relay.record import Outcome
 from headgate.testing import Answer, End, ScriptedUpstream, Stream, Wait, faults
@@ -256,7 +255,7 @@ def ended_after(say: Speech, events: int) -> Ending:
 @pytest.mark.parametrize("say", speech.ALL, ids=str)
 def test_it_cannot_be_reached(say: Speech, stream: bool, stage: Stage):
     running, upstream = stage.running, stage.upstream
-    leave_no_connection(upstream)
+    close_kept(upstream)
     upstream.run(upstream.refuse())
     try:
         running.forget()
@@ -299,19 +298,8 @@ def play(case: Case, say: Speech, stage: Stage, *, stream: bool) -> None:
     again = ask(running.port, say.request(model="up/m"))
     check(again, FINE, say, running)
     assert len(upstream.requests) == before + 2, "each request is sent once"
-    leave_no_connection(upstream)
+    close_kept(upstream)  # one that the gateway had forgotten in the middle of an answer would stay
     assert running.requests_under_way == 0
-
-
-def leave_no_connection(upstream: ScriptedUpstream) -> None:
-    """Closes the kept connections; one that the gateway had forgotten in the middle of an answer would stay."""
-
-    async def close() -> None:
-        while upstream.open_connections:
-            upstream.close_idle()
-            await asyncio.sleep(0.002)
-
-    upstream.run(close())
 
 
 def check(response: Response, ending: Ending, say: Speech, running: RunningGateway, name: str = "up") -> None:

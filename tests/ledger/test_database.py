@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from headgate.errors import LedgerError
 from headgate.ledger import database, migrations
@@ -352,6 +353,19 @@ async def test_a_postgresql_that_is_not_there_is_named_without_its_password() ->
 async def test_no_message_holds_a_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asyncpg", None)
     assert "hunter2" not in await _fault(url)
+
+
+async def test_what_the_driver_says_of_a_url_is_not_passed_on() -> None:
+    async def connect() -> None:
+        raise ValueError("Port could not be cast to integer value as 'hunter2'")
+
+    engine = create_async_engine("sqlite+aiosqlite://", async_creator=connect)
+    with pytest.raises(LedgerError) as raised:
+        async with database.Ledger(engine, "postgresql", "postgresql://h/d").read():
+            pass
+    said = str(raised.value)
+    assert "ledger.url cannot be read" in said
+    assert "hunter2" not in said
 
 
 async def test_what_is_wrong_in_a_url_is_said_without_the_words_of_a_parser() -> None:

@@ -104,9 +104,11 @@ class Ledger:
 
     @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        if self._file is not None and (self._seen is None or _look_at(self._file) != self._seen):
-            async with self._looking:
-                await self._follow(self._file)
+        if self._file is not None:
+            known = self._seen is not None and not self._looking.locked()
+            if not known or _look_at(self._file) != self._seen:
+                async with self._looking:
+                    await self._follow(self._file)
         self._under_way += 1  # nothing is awaited since the look
         try:
             async with self._connected(engine) as connection:
@@ -124,11 +126,9 @@ class Ledger:
             if now is not None and not moved:  # 2, once nothing is open any more
                 return
             # The old file must be closed before the new one is opened: they share SQLite's index of the log.
-            raise (
-                _gone(file)
-                if now is None
-                else LedgerError(f"The ledger {file} was replaced while a transaction was open in it. Try again.")
-            )
+            if now is None:
+                raise _gone(file)
+            raise LedgerError(f"The ledger {file} was replaced while a transaction was open in it. Try again.")
         if moved:  # 3, 4
             await self._empty_log()
         self._seen = None
@@ -182,7 +182,8 @@ class Ledger:
         cause = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
         if self.kind == "sqlite":
             return _sqlite_fault(cause, self.where)
-        if isinstance(cause, ValueError):  # of the URL itself; its text may quote a part of it
+        # While connecting, and not of a certificate: it is the URL itself, and the text may quote a part of it.
+        if isinstance(exc, ValueError) and not isinstance(exc, OSError):
             return _unreadable_url()
         said = " ".join(str(cause).split()) or type(cause).__name__
         return LedgerError(
