@@ -38,7 +38,7 @@ _PROBE_EVERY_S = 0.1
 
 
 class App:
-    """One process' gateway.
+    """One process' gateway. listens_on: the address of its socket.
 
     options: settings from the command line, which win over the file at a reload too. shared_limits: a file in which
     several workers count the requests of each key together; None where there is one worker. last_good: where a
@@ -50,6 +50,7 @@ class App:
         loaded: Loaded,
         telemetry: Telemetry,
         *,
+        listens_on: str,
         options: dict[str, object] | None = None,
         shared_limits: Path | None = None,
         last_good: Path | None = None,
@@ -70,7 +71,9 @@ class App:
         self._tasks: list[asyncio.Task[None]] = []
         self._reloading = asyncio.Lock()
         self._opening = asyncio.Lock()
-        self._host = loaded.config.server.host
+        self._listens_on = listens_on
+        limits = loaded.config.server
+        self._body_limits = BodyLimits(limits.max_body_mib * 1024 * 1024, limits.body_timeout_s)
         self._started_s = clock.monotonic_s()
         self.stopping = False
         self.gateway: Gateway | None = None
@@ -81,6 +84,7 @@ class App:
 
     async def start(self) -> None:
         """Raises LedgerError where keys are asked for and cannot be read."""
+        not_too_open(self._loaded, self._listens_on)
         serving = await self._serving(self.config)
         pages = operations(self.health, self.not_ready, self._telemetry.metrics.page)
         self.gateway = Gateway(serving, pages, self._emit)
@@ -118,7 +122,7 @@ class App:
             relay=Relay(self._upstream, self._emit),
             keys=self._keys,
             access=self._access if config.auth == "keys" else None,
-            body_limits=BodyLimits(config.server.max_body_mib * 1024 * 1024, config.server.body_timeout_s),
+            body_limits=self._body_limits,
         )
 
     def _relist(self, listing: Listing, providers: tuple[Provider, ...]) -> None:
@@ -137,6 +141,7 @@ class App:
                 try:
                     await access.start()
                 except BaseException:
+                    await access.stop()
                     await ledger.close()
                     raise
                 self._ledger, self._access = ledger, access
@@ -173,10 +178,7 @@ class App:
         async with self._reloading:
             try:
                 loaded = await asyncio.to_thread(config_load.load, path, options=self._options)
-                if loaded.config.auth == "open" and not is_loopback(self._host):
-                    # The file may say another host now, but the socket is the one of the start.
-                    why = f"headgate listens on {self._host} until it is restarted, and may not be open there"
-                    raise ConfigError([Finding("auth", why, "Restart headgate, or leave auth at keys.")])
+                not_too_open(loaded, self._listens_on)
                 serving = await self._serving(loaded.config)
             except ConfigError as error:
                 found = tuple(f"{f.path}: {f.problem}. {f.fix}" for f in error.findings)
@@ -278,6 +280,15 @@ async def first_answer(upstream: UpstreamClient, base_url: str) -> None:
         except HeadgateError:
             pass
         await asyncio.sleep(_PROBE_EVERY_S)
+
+
+def not_too_open(loaded: Loaded, listens_on: str) -> Loaded:
+    """The configuration as it is. Raises ConfigError for open mode on a socket that others can reach: the file may say
+    another host by now, but the socket is the one of the start."""
+    if loaded.config.auth == "open" and not is_loopback(listens_on):
+        why = f"is open, and headgate listens on {listens_on} until it is restarted"
+        raise ConfigError([Finding("auth", why, "Restart headgate, or leave auth at keys.")])
+    return loaded
 
 
 def state_home() -> Path:

@@ -49,7 +49,8 @@ class Reason(StrEnum):
     UPSTREAM_CREDENTIALS = "upstream_credentials"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     STREAM_BROKEN = "stream_broken"
-    NO_TARGET = "no_target"
+    TOO_MANY_CONNECTIONS = "too_many_connections"
+    LEDGER_UNREACHABLE = "ledger_unreachable"
     SHUTTING_DOWN = "shutting_down"
 
 
@@ -72,7 +73,8 @@ STATUS: dict[Reason, int] = {
     Reason.UPSTREAM_CREDENTIALS: 502,
     Reason.UPSTREAM_TIMEOUT: 504,
     Reason.STREAM_BROKEN: 502,
-    Reason.NO_TARGET: 503,
+    Reason.TOO_MANY_CONNECTIONS: 503,
+    Reason.LEDGER_UNREACHABLE: 503,
     Reason.SHUTTING_DOWN: 503,
 }
 

@@ -214,7 +214,7 @@ class RunningGateway:
         *parts, writer = set_up("json", "debug", log_file)
         root.handlers[:], root.level = handlers, level  # pytest's own stay in their place
         self._telemetry = _Watched(*parts, Metrics())
-        self.app = App(loaded, self._telemetry)
+        self.app = App(loaded, self._telemetry, listens_on="127.0.0.1")
         sock = bind("127.0.0.1", 0)
         self.port = sock.getsockname()[1]
         try:

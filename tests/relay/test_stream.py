@@ -327,7 +327,9 @@ class FakeClient:
     async def write(self, data: bytes) -> None:
         self.got.append(data)
 
-    async def end(self) -> None:
+    async def end(self, last: bytes = b"") -> None:
+        if last:
+            self.got.append(last)
         self.ended += 1
 
 

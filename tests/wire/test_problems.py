@@ -110,7 +110,8 @@ TYPES = {
     Reason.UPSTREAM_CREDENTIALS: ("server_error", "api_error"),
     Reason.UPSTREAM_TIMEOUT: ("server_error", "timeout_error"),
     Reason.STREAM_BROKEN: ("server_error", "api_error"),
-    Reason.NO_TARGET: ("server_error", "overloaded_error"),
+    Reason.TOO_MANY_CONNECTIONS: ("server_error", "overloaded_error"),
+    Reason.LEDGER_UNREACHABLE: ("server_error", "overloaded_error"),
     Reason.SHUTTING_DOWN: ("server_error", "overloaded_error"),
 }
 

@@ -191,11 +191,15 @@ def test_a_completion_has_a_choice_for_each_prompt_and_n(prompt, n, choices):
     assert choices_asked(accepted(COMPLETIONS, body(COMPLETIONS, prompt=prompt, n=n)).fields) == choices
 
 
-def test_size_and_estimate_grow_with_the_body():
+def test_the_estimate_grows_with_the_body():
     small, large = (accepted(CHAT, body(CHAT, x="y" * size)) for size in (0, 4000))
-    assert small.size == len(body(CHAT, x=""))
-    assert large.size - small.size == 4000
     assert large.estimated_tokens() - small.estimated_tokens() == 1000
+
+
+def test_a_picture_is_not_estimated_by_the_size_of_its_base64():
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 900_000}}
+    request = accepted(CHAT, body(CHAT, messages=[{"role": "user", "content": [picture]}]))
+    assert 1000 < request.estimated_tokens() < 4000
 
 
 def test_every_dialect_has_a_path_of_its_own():

@@ -48,7 +48,7 @@ def create(run: Path, slots: int = SLOTS) -> Path:
     try:
         run.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in run.glob("limits-*.slots"):
-            if left == path or not _alive(left.stem.removeprefix("limits-")):
+            if left == path or not alive(left.stem.removeprefix("limits-")):
                 left.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "wb") as file:
@@ -62,7 +62,8 @@ def create(run: Path, slots: int = SLOTS) -> Path:
     return path
 
 
-def _alive(pid: str) -> bool:
+def alive(pid: str) -> bool:
+    """Whether a process of this number runs; true where that cannot be known."""
     if not pid.isdecimal():
         return True
     try:

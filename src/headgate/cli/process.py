@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import sys
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from headgate.cli.found import DEMO, SAY_WHY_AFTER_S, discovered, say, say_found, say_try, start_demo, url_of
 from headgate.clock import monotonic_s
+from headgate.errors import HeadgateError
 
 if TYPE_CHECKING:
     from headgate.app import App
@@ -54,8 +54,6 @@ class Process:
 
     async def run(self) -> int:
         """Serves until a signal; the exit status."""
-        if not self._is_worker:  # it would make these metrics those of some other program's processes
-            os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
         from headgate.app import App
         from headgate.server.listen import Server, bind
         from headgate.server.protocol import HeadLimits
@@ -74,6 +72,7 @@ class Process:
         app = App(
             self._loaded,
             telemetry,
+            listens_on=sock.getsockname()[0],
             options=self._options,
             shared_limits=self._shared_limits,
             last_good=self._last_good,
@@ -141,7 +140,7 @@ class Process:
         if starts_demo:
             try:
                 self._engine, loaded = await start_demo(self._loaded, self._options, telemetry.emit)
-            except Exception as error:
+            except (HeadgateError, OSError) as error:
                 app.expect_demo(str(error))
                 say(f"Not ready: {error}")
                 say("Mend that and start headgate again; or start an engine, or write a headgate.yaml with a provider.")

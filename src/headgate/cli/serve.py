@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,7 @@ def serve(
             typer.echo(text_of(finding), err=True)
         raise typer.Exit(1) from None
     _raise_file_limit()
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # some other program's; the workers get one of their own
     if loaded.config.server.workers > 1:
         from headgate.cli.workers import run_workers
 

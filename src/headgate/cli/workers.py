@@ -18,8 +18,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headgate.access.shared import create
-from headgate.app import first_answer, state_home
+from headgate.access.shared import alive, create
+from headgate.app import first_answer, not_too_open, state_home
 from headgate.cli.found import SAY_WHY_AFTER_S, discovered, say, say_found, say_try, start_demo, url_of
 from headgate.clock import monotonic_s
 from headgate.config.settings import ledger_url
@@ -98,7 +98,7 @@ class _Parent:
             engine, self._loaded = await starting
         except asyncio.CancelledError:
             return None
-        except Exception as error:
+        except (HeadgateError, OSError) as error:
             say(f"Not ready: {error}")
             return None
         return engine
@@ -199,7 +199,7 @@ def _plain(provider: object) -> dict[str, object]:
     assert isinstance(provider, ProviderSettings)
     values = provider.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     if provider.api_key is not None:
-        values["api_key"] = provider.api_key.get_secret_value()
+        values["api_key"] = provider.api_key.get_secret_value().replace("$", "$$")  # it is filled in once more
     return values
 
 
@@ -216,10 +216,10 @@ def _scratch() -> Path:
     run = state_home() / "run"
     try:
         run.mkdir(mode=0o700, exist_ok=True)
-        for left in run.glob("workers-*"):
-            if not Path(f"/proc/{left.name.removeprefix('workers-')}").exists():
-                shutil.rmtree(left, ignore_errors=True)
         scratch = run / f"workers-{os.getpid()}"
+        for left in run.glob("workers-*"):
+            if left == scratch or not alive(left.name.removeprefix("workers-")):
+                shutil.rmtree(left, ignore_errors=True)
         scratch.mkdir(mode=0o700)
     except OSError as error:
         raise OperatorFault(
@@ -230,6 +230,14 @@ def _scratch() -> Path:
 
 def worker_main() -> None:
     """What a worker runs. Its task comes in the environment, where only the same user can read it."""
+    try:
+        sys.exit(_work())
+    except OperatorFault as fault:
+        print(f"headgate: {fault}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _work() -> int:
     import uvloop
 
     from headgate.cli.found import with_providers
@@ -239,16 +247,16 @@ def worker_main() -> None:
     task = json.loads(os.environ.pop(_WORKER))
     options: dict[str, object] = task["options"]
     last_good = Path(task["last_good"])
+    sock = socket.socket(fileno=task["fd"])
     if task["config"] is not None:
-        loaded = _in_force(Path(task["config"]), last_good, options)
+        loaded = _in_force(Path(task["config"]), last_good, options, sock.getsockname()[0])
     else:
         loaded = load(None, options=options, file_optional=True)
         loaded = with_providers(loaded, options, task["providers"])
-    sock = socket.socket(fileno=task["fd"])
-    sys.exit(uvloop.run(Process(loaded, options, sock, Path(task["limits"]), last_good).run()))
+    return uvloop.run(Process(loaded, options, sock, Path(task["limits"]), last_good).run())
 
 
-def _in_force(path: Path, last_good: Path, options: dict[str, object]) -> Loaded:
+def _in_force(path: Path, last_good: Path, options: dict[str, object], listens_on: str) -> Loaded:
     """The file as it is, or, where that cannot be used, as it last could: a worker that starts in the place of another
     serves what the others serve."""
     from dataclasses import replace
@@ -257,6 +265,6 @@ def _in_force(path: Path, last_good: Path, options: dict[str, object]) -> Loaded
     from headgate.errors import ConfigError
 
     try:
-        return load(path, options=options)
+        return not_too_open(load(path, options=options), listens_on)
     except ConfigError:
         return replace(load(last_good, options=options), path=path, fingerprint=fingerprint(path))

@@ -99,7 +99,7 @@ def keys(environ: Mapping[str, str]) -> list[Found]:
     for variable, name, kind, base_url in _KEYS:
         if not environ.get(variable, "").strip():
             continue
-        entry: dict[str, Any] = {"name": name, "kind": kind, "api_key": environ[variable].strip()}
+        entry: dict[str, Any] = {"name": name, "kind": kind, "api_key": environ[variable].strip().replace("$", "$$")}
         if base_url is not None:
             entry["base_url"] = base_url
         found.append(Found(entry, variable, paid=True))

@@ -147,7 +147,9 @@ class ServerSettings(Section):
     admin_key: SecretStr = Field(SecretStr(""), description="Key for /admin, which this version does not have yet.")
     max_body_mib: Count = Field(64, ge=1, le=4096, description="Largest request body that is accepted, in MiB.")
     header_timeout_s: Seconds = Field(10.0, description="Seconds that a client has to send a request's headers.")
-    body_timeout_s: Seconds = Field(30.0, description="Seconds that a client may be silent while it sends a body.")
+    body_timeout_s: Seconds = Field(
+        30.0, description="Seconds for a body to begin, and for what of it comes slower than 16 KiB a second."
+    )
     keep_alive_s: Seconds = Field(75.0, description="Seconds that an idle client connection is kept open.")
     grace_s: Seconds = Field(
         30.0, description="Seconds that requests in flight get to end after SIGTERM, before they are cut off."

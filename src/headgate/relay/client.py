@@ -28,5 +28,5 @@ class Client(Protocol):
         """Sends a piece of it; returns when the client's side has room for more. Raises TimeoutError where there was
         none until the request's own deadline."""
 
-    async def end(self) -> None:
-        """Ends it properly."""
+    async def end(self, last: bytes = b"") -> None:
+        """Ends it, with a last piece where there is one; waits for room for that without a deadline."""

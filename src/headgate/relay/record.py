@@ -40,6 +40,7 @@ class AttemptRecord:
     delivered_bytes: bytes of the answer that were passed on to the client.
     usage: as the upstream told it; None where it did not.
     sequence_number: of the last event, in the dialect that numbers them.
+    passed_headers: those of the upstream's headers that the client is shown.
     """
 
     number: int
@@ -55,6 +56,7 @@ class AttemptRecord:
     delivered_bytes: int = 0
     upstream_request_id: str | None = None
     sequence_number: int = -1
+    passed_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -104,7 +104,7 @@ class Relay:
             if problem is None:
                 record.problem = attempt.problem
                 return None
-            if exchange.client.headers_sent or clock.monotonic_s() >= exchange.until_s:
+            if clock.monotonic_s() >= exchange.until_s:
                 break
         return problem
 
@@ -124,6 +124,7 @@ class Relay:
             )
         except (ConnectFailed, UpstreamTimeout) as fault:
             attempt.outcome = Outcome.UNREACHABLE
+            record.waited_s += clock.monotonic_s() - asked_s
             return faults.unreachable(provider, fault)
         attempt.started_s = clock.monotonic_s()
         record.waited_s += attempt.started_s - asked_s
@@ -134,6 +135,7 @@ class Relay:
                 return await self._stream(exchange, attempt, connection)
             return await self._whole(exchange, attempt, connection)
         except UpstreamFault as fault:
+            record.waited_s += clock.monotonic_s() - attempt.started_s
             return faults.at_fault(attempt, fault)
         finally:
             connection.release()
@@ -171,7 +173,7 @@ class Relay:
         content_type = crossing.value_of(connection.headers, b"content-type") or b""
         if content_type.partition(b";")[0].strip().lower() != b"text/event-stream":
             body = await connection.body(MAX_ERROR_BYTES, "first_token", max(0.0, left_s), exchange.until_s)
-            return faults.no_answer(attempt, _not_a_stream(exchange.request, content_type, body))
+            return faults.no_answer(attempt, _not_a_stream(exchange.request, content_type, body, attempt))
 
         async def start() -> None:
             exchange.record.waited_s += clock.monotonic_s() - attempt.started_s
@@ -186,6 +188,8 @@ class Relay:
         """The upstream's own refusal or failure."""
         body = await connection.body(MAX_ERROR_BYTES, phase, max(0.0, within_s), exchange.until_s)
         exchange.record.waited_s += clock.monotonic_s() - attempt.started_s
+        attempt.passed_headers = crossing.to_client(connection.headers, attempt.target.provider)
+        attempt.upstream_request_id = crossing.upstream_request_id(attempt.passed_headers)
         retry_after_s = crossing.retry_after_s(connection.headers, clock.wall_s())
         return faults.error_answer(attempt, connection.status, body, retry_after_s)
 
@@ -198,20 +202,15 @@ class Relay:
         return found
 
     async def _cancelled(self, exchange: Exchange) -> None:
-        """The client left, or the grace period of a stop is over, or the request outlived its deadline."""
+        """The client left, or the grace period of a stop is over."""
         record = exchange.record
         record.outcome = _why_cancelled(exchange)
         if exchange.client.gone:
             return
-        problem = (
-            Problem(Reason.UPSTREAM_TIMEOUT, "the request took longer than its timeouts.total_s")
-            if record.outcome is Outcome.TIMEOUT
-            else Problem(Reason.SHUTTING_DOWN, "headgate is stopping", retry_after_s=1)
-        )
-        record.problem = problem
+        record.problem = STOPPING
         try:
             async with asyncio.timeout(1.0):
-                await refuse(exchange.client, record, problem)
+                await refuse(exchange.client, record, STOPPING)
         except (TimeoutError, asyncio.CancelledError):
             pass  # the record says how it ended
 
@@ -230,7 +229,9 @@ class Relay:
 
 
 #: Server errors that trying again does not mend.
-_FINAL = (Reason.UPSTREAM_CREDENTIALS,)
+_NOT_TO_RETRY = (Reason.UPSTREAM_CREDENTIALS,)
+
+STOPPING = Problem(Reason.SHUTTING_DOWN, "headgate is stopping", retry_after_s=1)
 
 _STREAM: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -248,33 +249,37 @@ def _read(exchange: Exchange, body: bytes) -> Answer:
 
 def answer_headers(record: RequestRecord, attempt: AttemptRecord, upstream: Headers) -> Headers:
     """What headgate says of an answer, and what it passes on of the upstream's headers."""
-    own_ms = (clock.monotonic_s() - record.started_s - record.waited_s) * 1000
-    passed = crossing.to_client(upstream, attempt.target.provider)
+    passed = attempt.passed_headers = crossing.to_client(upstream, attempt.target.provider)
     if passed:
         attempt.upstream_request_id = crossing.upstream_request_id(passed)
+    return _head_of(record, attempt)
+
+
+def _head_of(record: RequestRecord, attempt: AttemptRecord) -> Headers:
+    own_ms = (clock.monotonic_s() - record.started_s - record.waited_s) * 1000
     return [
         (b"x-headgate-request-id", record.id.encode()),
         (b"x-headgate-target", attempt.target.name.encode()),
         (b"x-headgate-attempts", b"%d" % attempt.number),
         (b"x-headgate-overhead-ms", b"%.2f" % own_ms),
-        *passed,
+        *attempt.passed_headers,
     ]
 
 
 async def refuse(client: Client, record: RequestRecord, problem: Problem) -> None:
     """Answers with a problem: as a whole body, or, where a stream has begun, as its last event."""
+    last = record.attempts[-1] if record.attempts else None
     if client.headers_sent:
-        number = record.attempts[-1].sequence_number + 1 if record.attempts else 0
-        await client.write(problems.event(record.dialect, problem, number))
-        await client.end()
+        number = last.sequence_number + 1 if last is not None else 0
+        await client.end(problems.event(record.dialect, problem, number))
         return
     record.status = problem.status
-    head: Headers = [
-        (b"content-type", b"application/json"),
-        (b"x-headgate-request-id", record.id.encode()),
-        (b"x-headgate-attempts", b"%d" % len(record.attempts)),
-    ]
-    if problem.reason in _FINAL or (problem.reason is Reason.RATE_LIMITED and problem.retry_after_s is None):
+    if last is not None:
+        head = [header for header in _head_of(record, last) if header[0] not in (b"retry-after", b"retry-after-ms")]
+    else:
+        head = [(b"x-headgate-request-id", record.id.encode()), (b"x-headgate-attempts", b"0")]
+    head.append((b"content-type", b"application/json"))
+    if problem.reason in _NOT_TO_RETRY or (problem.reason is Reason.RATE_LIMITED and problem.retry_after_s is None):
         head.append((b"x-should-retry", b"false"))  # the SDKs try again by themselves otherwise
     if problem.retry_after_s is not None:
         head.append((b"retry-after", b"%d" % max(1, -(-problem.retry_after_s // 1))))
@@ -282,14 +287,13 @@ async def refuse(client: Client, record: RequestRecord, problem: Problem) -> Non
 
 
 def _why_cancelled(exchange: Exchange) -> Outcome:
-    if exchange.client.gone:
-        return Outcome.CLIENT_GONE
-    return Outcome.TIMEOUT if clock.monotonic_s() >= exchange.until_s else Outcome.SHUTDOWN
+    return Outcome.CLIENT_GONE if exchange.client.gone else Outcome.SHUTDOWN
 
 
-def _not_a_stream(request: Request, content_type: bytes, body: bytes) -> Problem:
+def _not_a_stream(request: Request, content_type: bytes, body: bytes, attempt: AttemptRecord) -> Problem:
+    """What came in the place of a stream. If it was a whole answer, what it took is known all the same."""
     try:
-        request.read_answer(body)
+        attempt.usage = request.read_answer(body).usage
     except NotAnAnswer as fault:
         return fault.problem
     kind = content_type[:60].decode("latin-1") or "no content type"

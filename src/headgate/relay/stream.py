@@ -148,8 +148,7 @@ async def pump(
                 return problem
             attempt.problem = problem
             connection.close()
-            await client.write(problems.event(request.dialect, problem, meter.sequence_number + 1))
-            await client.end()
+            await client.end(problems.event(request.dialect, problem, meter.sequence_number + 1))
             return None
 
 

@@ -20,7 +20,7 @@ from headgate.wire.dialect import Dialect
 
 _NAMED_AT_MOST = 20
 #: Names that a misspelt one is compared with; with more of them it would take too long.
-_COMPARED_AT_MOST = 1000
+_COMPARED_AT_MOST = 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,13 +52,13 @@ class HttpClient:
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         cycle = self._cycle
         if cycle.flow.write_paused:
-            await self._room()
+            await self._room(None)
         head = self._head(status, [*headers, (b"content-length", b"%d" % len(body))])
         self._write(head if cycle.scope["method"] == "HEAD" else head + body)
         self._complete()
 
     async def start(self, status: int, headers: Headers) -> None:
-        await self._room()
+        await self._room(None)
         self._chunked = self._cycle.scope["http_version"] != "1.0"
         if self._chunked:
             headers = [*headers, (b"transfer-encoding", b"chunked")]
@@ -68,24 +68,27 @@ class HttpClient:
 
     async def write(self, data: bytes) -> None:
         if self._cycle.flow.write_paused:
-            await self._room()
-        self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+            await self._room(self.until_s)
+        self._write(self._piece(data))
 
-    async def end(self) -> None:
-        await self._room()
-        self._write(b"0\r\n\r\n" if self._chunked else b"")
+    async def end(self, last: bytes = b"") -> None:
+        if last:
+            await self._room(None)
+            last = self._piece(last)
+        self._write(last + b"0\r\n\r\n" if self._chunked else last)
         self._complete()
 
-    async def _room(self) -> None:
-        """Waits while the client reads more slowly than we write. Raises TimeoutError, once, at the request's own
-        deadline; what is written after that waits for as long as the protocol lets a client stall."""
+    def _piece(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+
+    async def _room(self, until_s: float | None) -> None:
+        """Waits while the client reads more slowly than we write, for as long as the protocol lets a client stall.
+        Raises TimeoutError at `until_s`, where it is given."""
         flow = self._cycle.flow
         if not flow.write_paused or self._cycle.disconnected:
             return
-        until_s, self.until_s = self.until_s, None
         async with asyncio.timeout(None if until_s is None else max(0.0, until_s - clock.monotonic_s())):
             await flow.drain()
-        self.until_s = until_s
 
     def _head(self, status: int, headers: Headers) -> bytes:
         cycle = self._cycle
@@ -110,7 +113,7 @@ class HttpClient:
             return
         cycle.response_complete = True
         cycle.message_event.set()
-        if not cycle.keep_alive:
+        if not cycle.keep_alive and not cycle.more_body:  # else the protocol sees to its end
             cycle.transport.close()
         cycle.on_response()
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from urllib.parse import unquote
 
 from headgate import clock, ids
 from headgate.access import trust
@@ -22,7 +21,7 @@ from headgate.access.service import Access
 from headgate.errors import OperatorFault, Problem, Reason
 from headgate.relay.client import Headers
 from headgate.relay.record import Defect, Outcome, RequestRecord
-from headgate.relay.relay import Emit, Exchange, Relay, answer_estimate, refuse
+from headgate.relay.relay import STOPPING, Emit, Exchange, Relay, answer_estimate, refuse
 from headgate.routing.plan import Plan, Router
 from headgate.routing.target import Target, Timeouts
 from headgate.server.client import BodyLimits, ClientGone, HttpClient, Receive, Scope, Send, read_body
@@ -104,15 +103,19 @@ class Gateway:
             if isinstance(ready, Problem):
                 await call.refuse(ready, Outcome.REFUSED)
         except (asyncio.CancelledError, ClientGone):
-            record.outcome = Outcome.CLIENT_GONE if call.client.gone else Outcome.SHUTDOWN
             ready = None
+            record.outcome = Outcome.CLIENT_GONE
+            if not call.client.gone:
+                await call.refuse(STOPPING, Outcome.SHUTDOWN)
         except Exception as error:
             self._emit(Defect(record.id, error))
             ready = Problem(Reason.INTERNAL, "headgate failed; its log has the details under this request's id")
             await call.refuse(ready, Outcome.INTERNAL)
         if isinstance(ready, tuple):
-            await relay.serve(*ready)
-            call.settle()
+            try:
+                await relay.serve(*ready)
+            finally:
+                call.settle()
         else:
             relay.finish(record)
 
@@ -121,7 +124,8 @@ class Gateway:
         headers: Headers = scope["headers"]
         anthropic = any(name == b"anthropic-version" for name, _ in headers)
         dialect = Dialect.MESSAGES if anthropic else Dialect.CHAT
-        who = await _who(self.serving, scope["method"], headers)
+        serving = self.serving
+        who = await _who(serving, scope["method"], headers)
         problem: Problem | None = None
         body = b""
         if isinstance(who, Problem):
@@ -129,10 +133,10 @@ class Gateway:
         elif scope["method"] not in ("GET", "HEAD"):
             problem = Problem(Reason.METHOD_NOT_ALLOWED, f"{path} is read with GET")
         else:
-            await self.serving.models_known()
-            router = self.serving.router()
+            await serving.models_known()
+            router = serving.router()
             names = router.visible(_reachable(who[1] if who is not None else None, router))
-            asked = unquote(path[len(_MODELS) + 1 :])
+            asked = path[len(_MODELS) + 1 :]
             if not asked:
                 body = model_lists.listing(names, anthropic=anthropic)
             elif any(t.name in names for t in router.named(asked)):
@@ -167,7 +171,7 @@ class _Call:
         self.access: Access | None = None
         self._scope = scope
         self._estimate = 0
-        self._charged_s = 0.0
+        self._charged_s: float | None = None
 
     async def prepare(self) -> tuple[Exchange, Plan] | Problem | None:
         """Everything before the relay: what to relay, or why not; None where it has been answered here."""
@@ -186,8 +190,9 @@ class _Call:
             self.access, key = who
             self.key = key
             record.key_id, record.key_name, record.team = key.id, key.name, key.team
+        asked_s = clock.monotonic_s()
         body = await read_body(scope[CYCLE], headers, self.serving.body_limits)
-        record.waited_s = clock.monotonic_s() - record.started_s
+        record.waited_s = clock.monotonic_s() - asked_s
         if isinstance(body, Problem):
             return body
         count_only = record.path == COUNT_TOKENS_PATH
@@ -204,12 +209,14 @@ class _Call:
         allowed = _allowed(self.key, request.model)
         planned = serving.router().plan(request.model, record.dialect, allowed)
         if isinstance(planned, Problem) and planned.reason is Reason.MODEL_NOT_FOUND:
+            asked_s = clock.monotonic_s()
             await serving.models_known()
+            record.waited_s += clock.monotonic_s() - asked_s
             planned = serving.router().plan(request.model, record.dialect, allowed)
         unspoken = isinstance(planned, Problem) and planned.reason is Reason.DIALECT_NOT_SPOKEN
         if isinstance(planned, Problem) and not (count_only and unspoken):
             return planned
-        refusal = self._admit(0 if count_only else request.estimated_tokens())
+        refusal = self._admit(request, count_only)
         if refusal is not None:
             return refusal
         timeouts = Timeouts() if isinstance(planned, Problem) else planned.candidates[0].provider.timeouts
@@ -222,10 +229,11 @@ class _Call:
             return None
         return exchange, planned
 
-    def _admit(self, estimate: int) -> Problem | None:
+    def _admit(self, request: Request, count_only: bool) -> Problem | None:
         """Charges the key's limits. A count of tokens is a request, but its tokens are not used."""
         if self.key is None or self.access is None:
             return None
+        estimate = 0 if count_only or self.key.tpm is None else request.estimated_tokens()
         self._estimate = estimate
         self._charged_s = clock.monotonic_s()
         return self.access.admit(self.key, estimate, self._charged_s)
@@ -239,13 +247,11 @@ class _Call:
             self.record.outcome = Outcome.CLIENT_GONE
 
     def settle(self) -> None:
-        """Puts the tokens that were used in the place of the estimate. Unknown usage leaves the estimate standing, but
-        for what was never sent."""
-        if self.key is None or self.access is None or self._charged_s == 0.0:
+        """Puts the tokens that were used in the place of the estimate."""
+        if self.key is None or self.access is None or self._charged_s is None:
             return
         usage = self.record.usage
-        output = usage.output_tokens if usage is not None else None
-        if usage is not None and output is not None and self.record.outcome is Outcome.COMPLETED:
+        if usage is not None and self.record.outcome is Outcome.COMPLETED:
             actual = usage.total_tokens
         elif any(attempt.sent for attempt in self.record.attempts):
             # It ended before the upstream could say: what was delivered was used, at about four bytes a token.
@@ -275,7 +281,7 @@ async def _who(serving: Serving, method: str, headers: Headers) -> tuple[Access,
             access = await serving.keys()
         except OperatorFault:
             message = "this key cannot be looked up: headgate cannot open its ledger (`headgate keys list` says why)"
-            return Problem(Reason.UNAUTHORIZED, message)
+            return Problem(Reason.LEDGER_UNREACHABLE, message, retry_after_s=5)
     key = access.authenticate(headers, clock.wall_s())
     return key if isinstance(key, Problem) else (access, key)
 

@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from headgate import ids
 from headgate.errors import Problem, Reason
 from headgate.wire import problems
 from headgate.wire.dialect import Dialect
@@ -51,6 +51,9 @@ def make_protocol(limits: HeadLimits) -> type[asyncio.Protocol]:
 
 
 class _LimitedProtocol(HttpToolsProtocol):
+    """Leans on what uvicorn keeps private: `_start_asgi_task`, `pipeline`, `flow`, and the fields of its request cycle.
+    That is why pyproject.toml bounds uvicorn's version from above."""
+
     limits = HeadLimits()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -59,6 +62,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._stall_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._in_head = True
+        self._in_body = False
         self._refused = False
         #: The request that is being answered. `self.cycle` is the newest, which may wait behind it.
         self._running: Any = None
@@ -66,7 +70,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self.limits.max_connections:
-            self._refuse(503, Problem(Reason.NO_TARGET, "too many connections", retry_after_s=1))
+            self._refuse(503, Problem(Reason.TOO_MANY_CONNECTIONS, "too many connections", retry_after_s=1))
             return
         self._await_head()
 
@@ -92,7 +96,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._head_bytes += len(data)
-        if self._in_head and b"pgrade" in data:
+        if not self._in_body and _UPGRADE.search(data):
             data = _without_upgrade(data)
         super().data_received(data)
         if self._refused:
@@ -114,6 +118,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._in_head = False
+        self._in_body = True
         self._stop_head_timer()
         if len(self.headers) > self.limits.max_headers or (
             self._head_bytes > self.limits.max_header_bytes
@@ -133,6 +138,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._in_body = False
         if not self._refused:
             super().on_message_complete()
             if self.cycle is self._running:
@@ -173,7 +179,9 @@ class _LimitedProtocol(HttpToolsProtocol):
             running.disconnected = True
             running.headgate_task.cancel()
         if broken or not busy:
-            body = orjson.dumps({"error": problems.error_object(Dialect.CHAT, problem)})
+            url = getattr(self, "url", b"") or b""
+            dialect = Dialect.MESSAGES if url.startswith(b"/v1/messages") else Dialect.CHAT
+            body = problems.body(dialect, problem, ids.request_id())
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + head + body)
             self._linger()

@@ -5,6 +5,6 @@ every stream reader is fed what has arrived. A dialect's own rules stand in one 
 
     openai_chat, openai_completions, openai_embeddings, openai_responses, anthropic_messages
 
-and `dialects.of(dialect)` gives them behind one interface. Translation between two dialects will stand beside them, one
+and `request.py` gives them behind one interface. Translation between two dialects will stand beside them, one
 file per ordered pair.
 """

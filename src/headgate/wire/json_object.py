@@ -48,8 +48,6 @@ class JsonObject:
             fields = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             raise NotAnObject(f"the body is not valid JSON: {error}") from None
-        except RecursionError:
-            raise NotAnObject("the body is nested too deeply") from None
         if not isinstance(fields, dict):
             raise NotAnObject(f"the body must be a JSON object, not {_json_type(fields)}")
         self.raw = raw

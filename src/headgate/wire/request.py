@@ -21,6 +21,8 @@ from headgate.wire.dialect import Dialect
 from headgate.wire.json_object import JsonObject, NotAnObject
 from headgate.wire.stream import StreamMeter
 
+_SMALL_TOKENS = 4000
+
 _CHECKS = {
     Dialect.CHAT: openai_chat.check_request,
     Dialect.COMPLETIONS: openai_completions.check_request,
@@ -61,11 +63,6 @@ class Request:
     def fields(self) -> dict[str, Any]:
         return self._body.fields
 
-    @property
-    def size(self) -> int:
-        """Bytes of the body as the client sent it."""
-        return len(self._body.raw)
-
     def upstream_body(self, model: str) -> bytes:
         """The client's bytes with what must differ: the model's name, and the wish for usage in a stream."""
         changes: dict[str, Any] = {}
@@ -91,8 +88,10 @@ class Request:
         return _READERS[self.dialect](body)
 
     def estimated_tokens(self) -> int:
-        """A quick estimate of the prompt, for rate limits."""
-        return len(self._body.raw) // 4 + 1
+        """An estimate of the prompt, for rate limits: quick where it is small, and careful where the quick one may have
+        taken a picture for words."""
+        quick = len(self._body.raw) // 4 + 1
+        return quick if quick < _SMALL_TOKENS else min(quick, self.counted_tokens())
 
     def counted_tokens(self) -> int:
         """A careful estimate of the prompt, for a client that asks for a count."""

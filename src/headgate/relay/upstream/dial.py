@@ -152,6 +152,8 @@ async def _connect(host: str, port: int) -> socket.socket:
     loop = asyncio.get_running_loop()
     try:
         infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise ConnectFailed(f"cannot find the host {host}: it is no name of a host") from None
     except OSError as error:
         raise ConnectFailed(f"cannot find the host {host}: {error.strerror or error}") from None
     by_family = [[i for i in infos if (i[0] == socket.AF_INET6) == six] for six in (True, False)]
@@ -208,7 +210,7 @@ async def _tunnel(sock: socket.socket, origin: Origin, proxy: Proxy) -> None:
     await loop.sock_sendall(sock, b"\r\n".join(lines) + b"\r\n\r\n")
     answer = b""
     while b"\r\n\r\n" not in answer:
-        # One byte at a time at the end of the answer would be exact; a proxy says nothing before we do, so this is too.
+        # Nothing can follow this head unasked: in TLS it is the client who speaks first.
         piece = await loop.sock_recv(sock, 4096)
         answer += piece
         if not piece or len(answer) > _MAX_PROXY_ANSWER:
