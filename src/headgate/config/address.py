@@ -54,6 +54,8 @@ def normal_base_url(written: str) -> tuple[str, str, str]:
         return "", "does not start with http:// or https://", "Write it as in https://host/v1."
     if "@" in parts.netloc:
         return "", "holds a user or a password", "Take them out, and put the key in api_key."
+    if ":" not in host and not all(0 < len(label) < 64 for label in host.rstrip(".").split(".")):
+        return "", "has a host that no name of a machine can be", "Write it as in https://host/v1."
     if not host or port == 0:
         return "", "has no host, or port 0", "Write it as in https://host:8000/v1."
     if "?" in written or "#" in written:

@@ -146,7 +146,11 @@ class Gateway:
         if problem is not None:
             await _answer(scope, problem, dialect)
         else:
-            await HttpClient(scope[CYCLE]).respond(200, [(b"content-type", b"application/json")], body)
+            head: Headers = [
+                (b"content-type", b"application/json"),
+                (b"x-headgate-request-id", ids.request_id().encode()),
+            ]
+            await HttpClient(scope[CYCLE]).respond(200, head, body)
 
 
 class _Call:
@@ -264,8 +268,9 @@ class _Call:
 
 async def _answer(scope: Scope, problem: Problem, dialect: Dialect) -> None:
     """A refusal of what is no inference request, and has no record."""
-    body = problems.body(dialect, problem, ids.request_id())
-    await HttpClient(scope[CYCLE]).respond(problem.status, [(b"content-type", b"application/json")], body)
+    request_id = ids.request_id()
+    head: Headers = [(b"content-type", b"application/json"), (b"x-headgate-request-id", request_id.encode())]
+    await HttpClient(scope[CYCLE]).respond(problem.status, head, problems.body(dialect, problem, request_id))
 
 
 async def _who(serving: Serving, method: str, headers: Headers) -> tuple[Access, Key] | Problem | None:

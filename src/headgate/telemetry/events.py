@@ -9,7 +9,7 @@ from typing import Any
 
 from headgate.access.service import KeysUnreadable
 from headgate.engines.events import EngineExited
-from headgate.relay.listing import ProviderSilent
+from headgate.relay.listing import ProviderListed, ProviderSilent
 from headgate.relay.record import Defect, Outcome, RequestFinished, RequestRecord
 from headgate.telemetry.logs import Lines, Log
 from headgate.telemetry.metrics import Metrics
@@ -71,7 +71,12 @@ class Telemetry:
         self._log = log
         self._lines = lines
         self.metrics = metrics
-        self._table: dict[type, Callable[[Any], None]] = {RequestFinished: self._request, Defect: self._defect}
+        self._table: dict[type, Callable[[Any], None]] = {
+            RequestFinished: self._request,
+            Defect: self._defect,
+            ProviderListed: self._health,
+            ProviderSilent: self._health,
+        }
 
     def emit(self, event: object) -> None:
         handler = self._table.get(type(event))
@@ -90,6 +95,10 @@ class Telemetry:
 
     def _defect(self, event: Defect) -> None:
         self._log.error("headgate failed", request_id=event.request_id, exc_info=event.error)
+
+    def _health(self, event: ProviderListed | ProviderSilent) -> None:
+        self.metrics.provider_health.labels(event.provider).set(isinstance(event, ProviderListed))
+        self._rare(event)
 
     def _rare(self, event: object) -> None:
         """Every other event is its name in words, and its fields."""

@@ -29,25 +29,28 @@ Log = structlog.typing.FilteringBoundLogger
 
 
 class LineWriter:
-    """Looks like a structlog logger; takes finished lines."""
+    """Looks like a structlog logger; takes finished lines.
+
+    What waits is what was taken less what was written: two counters, each with one thread that writes it.
+    """
 
     def __init__(self, stream: IO[Any]) -> None:
         self._fd = stream.fileno()
         self._gathered: list[bytes] = []
         self._scheduled = False
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._backlog = 0
+        self._taken_bytes = 0
+        self._written_bytes = 0
         self._dropped = 0
         self._thread = threading.Thread(target=self._write_all, name="headgate-log", daemon=True)
         self._thread.start()
 
     def msg(self, line: bytes) -> None:
         """Takes one line, without its end. Returns at once."""
-        if self._backlog + len(line) > MAX_BACKLOG_BYTES:
+        if self._taken_bytes - self._written_bytes + len(line) > MAX_BACKLOG_BYTES:
             self._dropped += 1
             return
-        self._backlog += len(line) + 1
-        self._gathered.append(line)
+        self._gather(line)
         if self._scheduled:
             return
         try:
@@ -58,11 +61,15 @@ class LineWriter:
 
     debug = info = warning = error = critical = exception = log = msg
 
+    def _gather(self, line: bytes) -> None:
+        self._taken_bytes += len(line) + 1
+        self._gathered.append(line)
+
     def flush(self) -> None:
         """Hands what was gathered to the thread."""
         self._scheduled = False
-        if self._dropped and self._backlog < MAX_BACKLOG_BYTES // 2:
-            self._gathered.append(b'{"level":"warning","event":"log lines dropped","lines":%d}' % self._dropped)
+        if self._dropped and self._taken_bytes - self._written_bytes < MAX_BACKLOG_BYTES // 2:
+            self._gather(b'{"level":"warning","event":"log lines dropped","lines":%d}' % self._dropped)
             self._dropped = 0
         if self._gathered:
             self._queue.put(b"\n".join(self._gathered) + b"\n")
@@ -82,7 +89,7 @@ class LineWriter:
                     rest = rest[os.write(self._fd, rest) :]
             except OSError:
                 pass  # nobody is there to read, and nothing better to tell it to
-            self._backlog -= len(block)
+            self._written_bytes += len(block)
 
 
 class Lines:

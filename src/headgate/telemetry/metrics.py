@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from headgate.relay.record import AttemptRecord, Outcome, RequestRecord
@@ -97,9 +97,16 @@ class Metrics:
         )
         self.overhead = Histogram(
             "headgate_overhead_seconds",
-            "Seconds of a request that the gateway itself took, up to the end of the answer.",
+            "Seconds that the gateway itself took of a request that is not streamed, up to the end of the answer.",
             buckets=_OVERHEAD_BOUNDS,
             registry=registry,
+        )
+        self.provider_health = Gauge(
+            "headgate_provider_health",
+            "Whether a provider that lists its models did so when it was last asked: 1 or 0.",
+            ["provider"],
+            registry=registry,
+            multiprocess_mode="livemin",
         )
         self._targets: dict[str, _OfTarget] = {}
         self._tallies: list[_Tally] = []
