@@ -182,8 +182,9 @@ def anything(stage, path: str, body: bytes, headers: list[tuple[str, str]], kind
         return
     value: Any = response.json()
     if response.status != 200:
-        # Where the head itself was refused, no dialect is known yet.
-        say = CHAT if response.header("x-headgate-request-id") is None else dialect_of(path)
+        # Where the path itself could not be read, no dialect is known yet.
+        told = MESSAGES if value.get("type") == "error" else CHAT
+        say = dialect_of(path) if response.header("x-headgate-request-id") else told
         assert say.error_of(value)["source"] in ("headgate", "up")
     assert running.defects == []
 

@@ -62,17 +62,11 @@ def to_upstream(client: Headers, dialect: Dialect, body_size: int) -> bytes:
 
 def to_client(upstream: Headers, provider: Provider) -> Headers:
     """The upstream's headers that are passed on; one that quotes the provider's key is not."""
+    passed = [h for h in upstream if h[0] in _TO_CLIENT or h[0].startswith(_TO_CLIENT_PREFIXES)]
+    if not passed:
+        return passed
     key = provider.api_key.encode("latin-1") if provider.api_key else None
-    passed = []
-    for header in upstream:
-        name, value = header
-        if (
-            (name in _TO_CLIENT or name.startswith(_TO_CLIENT_PREFIXES))
-            and not _CONTROL.search(value)
-            and (key is None or key not in value)
-        ):
-            passed.append(header)
-    return passed
+    return [(n, v) for n, v in passed if not _CONTROL.search(v) and (key is None or key not in v)]
 
 
 def upstream_request_id(passed: Headers) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from headgate import ids
+from headgate.clock import monotonic_s
 from headgate.errors import Problem, Reason
 from headgate.wire import problems
 from headgate.wire.dialect import Dialect
@@ -60,6 +61,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._idle_since_s: float | None = None
         self._head_bytes = 0
         self._in_head = True
         self._in_body = False
@@ -77,6 +79,9 @@ class _LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
         self._stop_stall_timer()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
         super().connection_lost(exc)
         running = self._running
         if running is not None and not running.response_complete:
@@ -96,7 +101,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._head_bytes += len(data)
-        if not self._in_body and _UPGRADE.search(data):
+        if not self._in_body and (b"pgrade" in data or b"PGRADE" in data):
             data = _without_upgrade(data)
         super().data_received(data)
         if self._refused:
@@ -109,10 +114,6 @@ class _LimitedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # what comes after the head is a trailer, and no header of the request
-            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self._refused:
@@ -129,6 +130,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             return
         self._head_bytes = 0
         super().on_headers_complete()
+        self.headers = []  # what comes now is a trailer, and no header of the request
         if len(self.pipeline) < _MAX_PIPELINED:
             self.flow.resume_reading()  # or nobody would see the client leave
 
@@ -148,8 +150,34 @@ class _LimitedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self._running.more_body and not self.transport.is_closing():
             self._linger()
+            return
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since_s = monotonic_s()
+        if self.timeout_keep_alive_task is None:
+            self._await_next(self.timeout_keep_alive)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Uvicorn would make and cancel a timer for each request; ours looks, when it fires, how long it has been."""
+        self._idle_since_s = None
+
+    def _await_next(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self._on_idle)
+
+    def _on_idle(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._idle_since_s is None:
+            return  # a request is under way; its end begins a new wait
+        left_s = self._idle_since_s + self.timeout_keep_alive - monotonic_s()
+        if left_s > 0.01:
+            self._await_next(left_s)
         else:
-            super().on_response_complete()
+            self.timeout_keep_alive_handler()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.scope[CYCLE] = cycle  # type: ignore[literal-required]

@@ -8,6 +8,7 @@ before this module is imported.
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -52,14 +53,39 @@ class _Direct(_Tally):
         pass
 
 
+class _Spread:
+    """The same for a histogram. Prometheus' own takes one value at a time, so its buckets are added to here: they are
+    private to it, and a test holds that what is folded reads as what was observed."""
+
+    __slots__ = ("_bounds", "_counts", "_histogram", "_sum")
+
+    def __init__(self, histogram: Histogram, bounds: tuple[float, ...]) -> None:
+        self._histogram = histogram
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def fold(self) -> None:
+        for bucket, count in zip(self._histogram._buckets, self._counts, strict=True):
+            if count:
+                bucket.inc(count)
+        self._histogram._sum.inc(self._sum)
+        self._counts = [0] * len(self._counts)
+        self._sum = 0.0
+
+
 class _OfTarget:
     """The series of one target, looked up once."""
 
     __slots__ = ("first_token", "input_tokens", "latency", "outcomes", "output_tokens")
 
     def __init__(self, metrics: Metrics, target: str) -> None:
-        self.latency = metrics.latency.labels(target)
-        self.first_token = metrics.first_token.labels(target)
+        self.latency = metrics.spread(metrics.latency.labels(target), _LATENCY_BOUNDS)
+        self.first_token = metrics.spread(metrics.first_token.labels(target), _LATENCY_BOUNDS)
         self.input_tokens = metrics.tally(metrics.tokens.labels(target, "input"))
         self.output_tokens = metrics.tally(metrics.tokens.labels(target, "output"))
         self.outcomes: dict[Outcome, _Tally] = {}
@@ -109,8 +135,9 @@ class Metrics:
             multiprocess_mode="livemin",
         )
         self._targets: dict[str, _OfTarget] = {}
-        self._tallies: list[_Tally] = []
+        self._pending: list[_Tally | _Spread] = []
         self._is_shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        self._overhead = self.spread(self.overhead, _OVERHEAD_BOUNDS)
 
     def on_request(self, record: RequestRecord) -> None:
         for attempt in record.attempts:
@@ -120,7 +147,7 @@ class Metrics:
         series = self._of(name)
         series.latency.observe(record.total_s)
         if last is None or not record.stream:
-            self.overhead.observe(max(0.0, record.total_s - record.waited_s))
+            self._overhead.observe(max(0.0, record.total_s - record.waited_s))
         if record.outcome is not Outcome.COMPLETED:
             reason = record.problem.reason.value if record.problem is not None else record.outcome.value
             self.errors.labels(name if name in self._targets else "other", reason).inc()
@@ -153,13 +180,20 @@ class Metrics:
 
     def tally(self, counter: Counter) -> _Tally:
         made = _Direct(counter) if self._is_shared else _Tally(counter)
-        self._tallies.append(made)
+        self._pending.append(made)
+        return made
+
+    def spread(self, histogram: Histogram, bounds: tuple[float, ...]) -> _Spread | Histogram:
+        if self._is_shared:
+            return histogram
+        made = _Spread(histogram, bounds)
+        self._pending.append(made)
         return made
 
     def page(self) -> tuple[bytes, str]:
         """The page for Prometheus, and its content type."""
-        for tally in self._tallies:
-            tally.fold()
+        for pending in self._pending:
+            pending.fold()
         registry = self._registry
         if self._is_shared:
             from prometheus_client.multiprocess import MultiProcessCollector
