@@ -43,6 +43,7 @@ class Serving:
         if "--port" not in arguments:
             arguments = (*arguments, "--port", "0")
         self._out, self._err = at / "stdout", at / "stderr"
+        self._seen: set[int] = set()
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(at),
@@ -70,9 +71,11 @@ class Serving:
     ) -> None:
         if error is not None:
             print(f"printed:\n{self.text}\nlogged:\n{self.log}")
-        for pid in [self.process.pid, *self.offspring()]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        self.offspring()
+        for pid in (self.pid, *self._seen):
+            if pid == self.pid or str(self.at) in environment_of(pid):  # a number may be another's by now
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.process.wait(PATIENCE_S)
 
     def write(self, config: dict[str, Any] | str) -> None:
@@ -128,7 +131,9 @@ class Serving:
 
     def offspring(self) -> list[int]:
         """Its children and theirs, while they live."""
-        return [pid for child in children(self.pid) for pid in (child, *children(child))]
+        found = [pid for child in children(self.pid) for pid in (child, *children(child))]
+        self._seen.update(found)
+        return found
 
     def headgate(self, *arguments: str) -> str:
         """Runs another `headgate` command with the same home; what it printed."""
@@ -163,7 +168,15 @@ def alive(pid: int) -> bool:
 
 
 def command_of(pid: int) -> str:
+    return _words_of(pid, "cmdline")
+
+
+def environment_of(pid: int) -> str:
+    return _words_of(pid, "environ")
+
+
+def _words_of(pid: int, file: str) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return Path(f"/proc/{pid}/{file}").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
