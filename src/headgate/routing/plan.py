@@ -53,12 +53,24 @@ class Router:
         self._providers = {p.name: p for p in catalog.providers}
         self._by_model: dict[str, list[Target]] = {}
         self._by_name: dict[str, Target] = {}
+        self._plans: dict[tuple[str, Dialect], Plan] = {}
         for target in catalog.targets():
             self._by_model.setdefault(target.model, []).append(target)
             self._by_name[target.name] = target
 
-    def plan(self, model: str, dialect: Dialect, allowed: Callable[[Target], bool]) -> Plan | Problem:
-        """The way of a request for `model`. allowed: whether the client's key may use a target."""
+    def plan(self, model: str, dialect: Dialect, allowed: Callable[[Target], bool] | None = None) -> Plan | Problem:
+        """The way of a request for `model`. allowed: whether the client's key may use a target; None: any."""
+        if allowed is not None:
+            return self._plan(model, dialect, allowed)
+        known = self._plans.get((model, dialect))
+        if known is not None:
+            return known
+        planned = self._plan(model, dialect, _any)
+        if isinstance(planned, Plan) and (model in self._by_name or model in self._by_model):
+            self._plans[model, dialect] = planned  # as many as the catalog has names, and no invented ones
+        return planned
+
+    def _plan(self, model: str, dialect: Dialect, allowed: Callable[[Target], bool]) -> Plan | Problem:
         targets = self.named(model)
         if not targets:
             return self._not_found(model, allowed)
@@ -98,6 +110,10 @@ class Router:
             f"nothing here serves the model {model[:200]!r}.{hint} There is: {shown}{more}.",
             param="model",
         )
+
+
+def _any(_: Target) -> bool:
+    return True
 
 
 def _not_spoken(model: str, dialect: Dialect, targets: list[Target]) -> Problem:

@@ -125,7 +125,9 @@ class Gateway:
         anthropic = any(name == b"anthropic-version" for name, _ in headers)
         dialect = Dialect.MESSAGES if anthropic else Dialect.CHAT
         serving = self.serving
-        who = await _who(serving, scope["method"], headers)
+        who = _who(serving, scope["method"], headers)
+        if isinstance(who, _Opening):
+            who = await who.result()
         problem: Problem | None = None
         body = b""
         if isinstance(who, Problem):
@@ -187,7 +189,9 @@ class _Call:
         if not_yet is not None:
             message = f"this version does not keep what {not_yet.decode()} asks for, so it does not serve the request"
             return Problem(Reason.BAD_REQUEST, message, param=not_yet.decode())
-        who = await _who(self.serving, method, headers)
+        who = _who(self.serving, method, headers)
+        if isinstance(who, _Opening):
+            who = await who.result()
         if isinstance(who, Problem):
             return who
         if who is not None:
@@ -273,28 +277,40 @@ async def _answer(scope: Scope, problem: Problem, dialect: Dialect) -> None:
     await HttpClient(scope[CYCLE]).respond(problem.status, head, problems.body(dialect, problem, request_id))
 
 
-async def _who(serving: Serving, method: str, headers: Headers) -> tuple[Access, Key] | Problem | None:
+def _who(serving: Serving, method: str, headers: Headers) -> tuple[Access, Key] | Problem | _Opening | None:
     """The caller's key, with where it counts. None for a caller without one in open mode, which is a local program and
-    no page from elsewhere; what it shows counts there only if it is one of headgate's keys."""
-    access = serving.access
-    if access is None:
-        problem = trust.refuse(method, headers)
-        shown = None if problem is not None else credential(headers)
-        if shown is None or not shown.startswith(PREFIX):
-            return problem
+    no page from elsewhere; what it shows counts there only if it is one of headgate's keys, which may have to be opened
+    first."""
+    if serving.access is not None:
+        key = serving.access.authenticate(headers, clock.wall_s())
+        return key if isinstance(key, Problem) else (serving.access, key)
+    problem = trust.refuse(method, headers)
+    shown = None if problem is not None else credential(headers)
+    return problem if shown is None or not shown.startswith(PREFIX) else _Opening(serving, headers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """A key that was shown in open mode, and is still to be looked up."""
+
+    serving: Serving
+    headers: Headers
+
+    async def result(self) -> tuple[Access, Key] | Problem:
         try:
-            access = await serving.keys()
+            access = await self.serving.keys()
         except OperatorFault:
             message = "this key cannot be looked up: headgate cannot open its ledger (`headgate keys list` says why)"
             return Problem(Reason.LEDGER_UNREACHABLE, message, retry_after_s=5)
-    key = access.authenticate(headers, clock.wall_s())
-    return key if isinstance(key, Problem) else (access, key)
+        key = access.authenticate(self.headers, clock.wall_s())
+        return key if isinstance(key, Problem) else (access, key)
 
 
-def _allowed(key: Key | None, asked: str | None) -> Callable[[Target], bool]:
+def _allowed(key: Key | None, asked: str) -> Callable[[Target], bool] | None:
+    """Which targets the key may use for the model that was asked for; None where it may use any."""
     if key is None or not key.models:
-        return _any_target
-    return lambda target: key.may_use(target.name) if asked is None else key.may_use(asked, target.name)
+        return None
+    return lambda target: key.may_use(asked, target.name)
 
 
 def _reachable(key: Key | None, router: Router) -> Callable[[Target], bool]:

@@ -70,6 +70,8 @@ class EventSplitter:
 def _cut(data: bytes) -> list[bytes]:
     """All events, then what is left (perhaps empty)."""
     if b"\r" not in data:
+        if len(data) > 1 and data.find(b"\n\n") == len(data) - 2:  # one whole event, as most pieces are
+            return [data, b""]
         parts = data.split(b"\n\n")
         rest = parts.pop()
         return [*[part + b"\n\n" for part in parts], rest]

@@ -108,6 +108,9 @@ class Connection(asyncio.Protocol):
 
     async def body(self, limit: int, phase: Phase, within_s: float, until: float) -> bytes:
         """The whole body. `within_s` is for all of it. Raises UpstreamFault, also for a body above `limit` bytes."""
+        if self._complete and len(self._chunks) == 1 and self._buffered <= limit:  # it came with its head
+            self._buffered = 0
+            return self._chunks.pop()
         end = clock.monotonic_s() + within_s
         pieces: list[bytes] = []
         size = 0
