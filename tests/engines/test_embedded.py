@@ -485,6 +485,11 @@ class TestNouns:
         backoff = Backoff(failures=10**9)
         assert backoff.failed(0) == backoff.most_s
 
+    def test_our_own_last_line_says_why_whatever_llama_cpp_writes_after_it(self) -> None:
+        tail = Tail()
+        tail.feed(b"loading\nheadgate embedded engine: no model file\n0.0 E srv init: exiting\n")
+        assert tail.last() == "headgate embedded engine: no model file"
+
     def test_the_tail_joins_what_came_in_parts_and_keeps_the_last_lines(self) -> None:
         tail = Tail()
         for byte in b"one\r\ntwo \xff\n\nthr":

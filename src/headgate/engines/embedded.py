@@ -20,6 +20,9 @@ import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
+#: How this program's own lines on stderr begin; the others are llama.cpp's.
+SPEAKER = "headgate embedded engine:"
+
 EXIT_FAILED = 1
 EXIT_PORT_TAKEN = 3
 
@@ -121,7 +124,7 @@ def _leave_with_parent() -> NoReturn:
 
 
 def _refuse(status: int, reason: str) -> int:
-    print(f"headgate embedded engine: {reason}", file=sys.stderr, flush=True)
+    print(f"{SPEAKER} {reason}", file=sys.stderr, flush=True)
     return status
 
 

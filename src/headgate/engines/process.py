@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headgate.clock import monotonic_s
-from headgate.engines.embedded import DEFAULT_CONTEXT_TOKENS, DEFAULT_SLOTS, EXIT_PORT_TAKEN
+from headgate.engines.embedded import DEFAULT_CONTEXT_TOKENS, DEFAULT_SLOTS, EXIT_PORT_TAKEN, SPEAKER
 from headgate.engines.events import EngineEvent, EngineExited, EngineStarted
 from headgate.errors import OperatorFault
 
@@ -118,7 +118,10 @@ class Tail:
         self._partial = b""
 
     def last(self) -> str | None:
-        return self.lines[-1] if self.lines else None
+        """The last line that our own program wrote, which says why; else the last of all. llama.cpp writes its log from a
+        thread, and may have a word after ours."""
+        ours = next((line for line in reversed(self.lines) if line.startswith(SPEAKER)), None)
+        return ours or (self.lines[-1] if self.lines else None)
 
     def _keep(self, line: bytes) -> None:
         text = line[:TAIL_LINE_BYTES].decode(errors="replace").strip()
