@@ -487,7 +487,7 @@ class TestNouns:
 
     def test_our_own_last_line_says_why_whatever_llama_cpp_writes_after_it(self) -> None:
         tail = Tail()
-        tail.feed(b"loading\nheadgate embedded engine: no model file\n0.0 E srv init: exiting\n")
+        tail.feed(b"loading\n0.0 headgate embedded engine: no model file\nE srv init: exiting\n")
         assert tail.last() == "headgate embedded engine: no model file"
 
     def test_the_tail_joins_what_came_in_parts_and_keeps_the_last_lines(self) -> None:

@@ -118,10 +118,12 @@ class Tail:
         self._partial = b""
 
     def last(self) -> str | None:
-        """The last line that our own program wrote, which says why; else the last of all. llama.cpp writes its log from a
-        thread, and may have a word after ours."""
-        ours = next((line for line in reversed(self.lines) if line.startswith(SPEAKER)), None)
-        return ours or (self.lines[-1] if self.lines else None)
+        """The last line of our own program, which says why; else the last of all. llama.cpp logs from a thread of its
+        own, so it may have a word after ours, or the first word of our line."""
+        for line in reversed(self.lines):
+            if SPEAKER in line:
+                return line[line.index(SPEAKER) :]
+        return self.lines[-1] if self.lines else None
 
     def _keep(self, line: bytes) -> None:
         text = line[:TAIL_LINE_BYTES].decode(errors="replace").strip()
