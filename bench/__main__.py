@@ -1,4 +1,4 @@
-"""The command line: python -m bench [overhead|chunks|streams|latency|start|all]."""
+"""The command line: python -m bench [overhead|chunks|streams|latency|start|translation|all]."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import chunks, latency, overhead, start, streams, systems
+from bench import chunks, latency, overhead, start, streams, systems, translation
 from bench.machine import BenchError, Children, describe, need, raise_file_limit, terminated_as_interrupt
 
-MEASURES = {"overhead": overhead, "chunks": chunks, "latency": latency, "streams": streams, "start": start}
+MEASURES = {
+    "overhead": overhead,
+    "chunks": chunks,
+    "latency": latency,
+    "streams": streams,
+    "start": start,
+    "translation": translation,
+}
+#: The programs that a measure needs where it is run alone.
+NEEDS: dict[str, tuple[str, ...]] = {"translation": ()}
 
 
 def main() -> int:
@@ -30,7 +39,7 @@ def main() -> int:
     status = 0
     try:
         with terminated_as_interrupt():
-            for program in ("nginx", "wrk"):
+            for program in NEEDS.get(arguments.measure, ("nginx", "wrk")):
                 need(program)
             result["open_files"] = raise_file_limit()
             print("  ".join(f"{key}: {value}" for key, value in result["machine"].items()))

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     DIALECT_NOT_SPOKEN = "dialect_not_spoken"
+    NOT_TRANSLATABLE = "not_translatable"
     RATE_LIMITED = "rate_limited"
     INTERNAL = "internal"
     UPSTREAM_ERROR = "upstream_error"
@@ -65,6 +66,7 @@ STATUS: dict[Reason, int] = {
     Reason.TOO_LARGE: 413,
     Reason.UNSUPPORTED_MEDIA_TYPE: 415,
     Reason.DIALECT_NOT_SPOKEN: 400,
+    Reason.NOT_TRANSLATABLE: 400,
     Reason.RATE_LIMITED: 429,
     Reason.INTERNAL: 500,
     Reason.UPSTREAM_ERROR: 502,

@@ -82,7 +82,7 @@ def test_every_kind_has_an_address_by_default(read, kind):
         ("openai", "https://openrouter.example/api/v1", "chat completions embeddings"),
         ("anthropic", None, "messages"),
         ("anthropic", "http://127.0.0.1:9", "messages"),
-        ("llamacpp", None, "chat completions embeddings messages"),
+        ("llamacpp", None, "chat completions embeddings"),
         ("vllm", None, "chat completions embeddings"),
     ],
 )

@@ -12,7 +12,7 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from headgate.wire import anthropic_messages, models, problems, sse
 from headgate.wire.answer import NotAnAnswer
 from headgate.wire.dialect import Dialect
 from headgate.wire.json_object import JsonObject, NotAnObject
+from headgate.wire.outgoing import READERS, meter_of
 from headgate.wire.request import Request, parse
 from headgate.wire.sse import EventSplitter, EventTooLarge
 
@@ -238,7 +239,7 @@ def fuzz_request(rng: random.Random) -> Iterator[bytes]:
     JsonObject(out)
     assert request.estimated_tokens() > 0 and request.counted_tokens() > 0
     if request.stream and not count_only:
-        assert request.meter().usage is None
+        assert meter_of(request).usage is None
 
 
 def fuzz_object(rng: random.Random) -> Iterator[bytes]:
@@ -279,7 +280,7 @@ def fuzz_stream(rng: random.Random) -> Iterator[bytes]:
 
 
 def pumped(request: Request, pieces: list[bytes]) -> tuple[_Pump, bytes]:
-    state = _Pump(request.meter())
+    state = _Pump(meter_of(request))
     out = b""
     for piece in pieces:
         out += state.take(piece)
@@ -314,7 +315,7 @@ def fuzz_answer(rng: random.Random) -> Iterator[bytes]:
     request = parse(dialect, ASKED[dialect])
     assert isinstance(request, Request)
     try:
-        usage = request.read_answer(raw).usage
+        usage = READERS[dialect](raw).usage
     except NotAnAnswer as fault:
         told(dialect, fault.problem)
     else:
@@ -335,7 +336,7 @@ KINDS: list[tuple[Fuzz, int]] = [
     (fuzz_splitter, 5),
     (fuzz_answer, 20),
 ]
-KIND_OF = [kind for kind, share in KINDS for _ in range(share)]
+KIND_OF: Sequence[Fuzz] = [kind for kind, share in KINDS for _ in range(share)]
 
 
 class Hang(Exception):
@@ -358,14 +359,14 @@ def no_hang() -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-def fuzz(first: int, last: int) -> Counter[str]:
-    """Runs the inputs of these numbers; says how many there were of each kind."""
+def fuzz(first: int, last: int, kinds: Sequence[Fuzz] = KIND_OF) -> Counter[str]:
+    """Runs the inputs of these numbers; says how many there were of each kind. kinds: in turns."""
     ran: Counter[str] = Counter()
     rng = random.Random()
     for start in range(first, last, BATCH):
         with no_hang():
             for number in range(start, min(start + BATCH, last)):
-                kind = KIND_OF[number % 100]
+                kind = kinds[number % len(kinds)]
                 rng.seed(SEED * 10**8 + number)
                 run = kind(rng)
                 raw = next(run)

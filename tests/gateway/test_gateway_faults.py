@@ -287,27 +287,33 @@ def test_an_answer_of_embeddings_is_checked_too(stage: Stage):
         play(case, say, stage, stream=False)
 
 
-def play(case: Case, say: Speech, stage: Stage, *, stream: bool) -> None:
-    """Lets the upstream do it, checks how it ends for the client, and that the next request is served as ever."""
+def play(
+    case: Case, say: Speech, stage: Stage, *, stream: bool, theirs: Speech | None = None, prefix: str = ""
+) -> None:
+    """Lets the upstream do it, checks how it ends for the client, and that the next request is served as ever. theirs:
+    the upstream's dialect, where it is another; prefix: of the names of its providers."""
+    theirs = theirs or say
     running, upstream = stage.running, stage.upstream
     running.forget()
     before = len(upstream.requests)
-    reply = case.reply(say)
-    stage.replies[:] = [reply, say.answer()]
-    name = "quick" if case.silent else "up"
+    reply = case.reply(theirs)
+    stage.replies[:] = [reply, theirs.answer()]
+    up, name = f"{prefix}up", f"{prefix}{'quick' if case.silent else 'up'}"
     response = ask(running.port, say.request(stream=stream, model=f"{name}/m"))
-    check(response, case.ending(say), say, running, name)
+    check(response, case.ending(theirs), say, running, name, up)
     running.forget()
     if End.CLOSE in reply.steps():
         upstream.run(upstream.idle())  # whoever asks before the end has arrived would meet it with a request sent
-    again = ask(running.port, say.request(model="up/m"))
-    check(again, FINE, say, running)
+    again = ask(running.port, say.request(model=f"{up}/m"))
+    check(again, FINE, say, running, up, up)
     assert len(upstream.requests) == before + 2, "each request is sent once"
     close_kept(upstream)  # one that the gateway had forgotten in the middle of an answer would stay
     assert running.requests_under_way == 0
 
 
-def check(response: Response, ending: Ending, say: Speech, running: RunningGateway, name: str = "up") -> None:
+def check(
+    response: Response, ending: Ending, say: Speech, running: RunningGateway, name: str = "up", up: str = "up"
+) -> None:
     record = running.record()
     assert running.defects == []
     assert response.whole, "the answer's end is HTTP's proper end"
@@ -315,7 +321,7 @@ def check(response: Response, ending: Ending, say: Speech, running: RunningGatew
     assert record.status == response.status
     if ending == FINE:
         assert (response.status, say.text_of(response), record.outcome) == (200, TEXT, Outcome.COMPLETED), response
-        assert record.problem is None and response.header("x-headgate-target") == "up/m"
+        assert record.problem is None and response.header("x-headgate-target") == f"{up}/m"
         if record.stream:
             assert say.ended(response)
         return

@@ -18,31 +18,38 @@ ODD = (
     b'  "temperature":0.70, "big":123456789012345678901234567890, "model": "m", "nested":{"b":[],"a":{}},\r\n'
     b'\t"stream": false,"max_tokens":10,"prompt":"x","input":"x"}'
 )
+
+
+def odd(path: str) -> bytes:
+    """Responses take no stored prompt."""
+    return ODD.replace(b'"prompt"', b'"extra"') if path == "/v1/responses" else ODD
+
+
 PATHS = [*(say.path for say in speech.ALL), speech.EMBEDDINGS_PATH, COUNT_PATH]
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_the_body_goes_upstream_byte_for_byte(gateway, up, path):
     running = gateway(up)
-    ask(running.port, post(path, ODD))
+    ask(running.port, post(path, odd(path)))
     [request] = up.requests
     assert (request.method, request.target) == ("POST", path)
-    assert request.body == ODD
-    assert request.header("content-length") == str(len(ODD))
+    assert request.body == odd(path)
+    assert request.header("content-length") == str(len(odd(path)))
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_only_the_models_name_is_patched_where_it_differs(gateway, up, path):
     running = gateway(up)
-    ask(running.port, post(path, ODD.replace(b'"m"', b'"up\\/m"')))
-    assert up.requests[0].body == ODD
+    ask(running.port, post(path, odd(path).replace(b'"m"', b'"up\\/m"')))
+    assert up.requests[0].body == odd(path)
 
 
 @pytest.mark.parametrize("say", speech.ALL, ids=str)
 def test_a_stream_asks_for_usage_and_changes_nothing_else(gateway, up, say):
     running = gateway(up)
     up.then(say.stream())
-    body = ODD.replace(b'"stream": false', b'"stream": true')
+    body = odd(say.path).replace(b'"stream": false', b'"stream": true')
     assert ask(running.port, post(say.path, body)).status == 200
     added = b'"stream_options":{"include_usage":true},'
     patched = body[:1] + added + body[1:] if say in (CHAT, COMPLETIONS) else body
@@ -180,14 +187,57 @@ def test_the_first_provider_that_lists_the_model_and_speaks_the_dialect_is_asked
     assert response.json()["error"]["source"] == "second"
 
 
-def test_a_dialect_that_no_provider_of_the_model_speaks_is_refused_with_its_name(gateway, up):
+def test_a_dialect_that_is_not_translated_and_nobody_speaks_is_refused_with_its_name(gateway, up):
     running = gateway(provider(up, dialects=["openai.chat"]))
-    response = ask(running.port, MESSAGES.request())
-    error = MESSAGES.error_of(response.json())
+    response = ask(running.port, COMPLETIONS.request())
+    error = COMPLETIONS.error_of(response.json())
     assert (response.status, error["type"], error["source"]) == (400, "invalid_request_error", "headgate")
-    assert "anthropic.messages" in error["message"] and "openai.chat" in error["message"]
+    assert "openai.completions" in error["message"] and "openai.chat" in error["message"]
     assert up.requests == []
     assert running.record().problem.reason == "dialect_not_spoken"
+
+
+def test_what_cannot_be_carried_to_one_provider_is_carried_to_the_next(gateway, up):
+    first = provider(up, name="first", base_url=f"{up.origin}/first", dialects=["anthropic.messages"])
+    second = provider(up, name="second", base_url=f"{up.origin}/second", dialects=["openai.chat"])
+    running = gateway(first, second)
+    ask(running.port, CHAT.request(n=2))
+    assert [request.target for request in up.requests] == ["/second/chat/completions"]
+    record = running.record()
+    assert [(skip.target.name, skip.problem.param) for skip in record.skipped] == [("first/m", "n")]
+    assert len(record.attempts) == 1
+
+
+def test_what_can_be_carried_to_nobody_is_refused_with_its_field_and_the_target(gateway, up):
+    running = gateway(provider(up, dialects=["anthropic.messages"]))
+    response = ask(running.port, CHAT.request(n=2))
+    error = CHAT.error_of(response.json())
+    assert (response.status, error["code"], error["param"]) == (400, "not_translatable", "n")
+    assert "up/m" in error["message"] and error["source"] == "headgate"
+    assert response.header("x-headgate-attempts") == "0" and up.requests == []
+    record = running.record()
+    assert record.outcome == "refused" and record.problem.reason == "not_translatable"
+
+
+def test_what_is_dropped_is_told(gateway, up):
+    running = gateway(provider(up, dialects=["anthropic.messages"]))
+    up.then(MESSAGES.answer(), MESSAGES.stream())
+    for stream in (False, True):
+        response = ask(running.port, CHAT.request(stream=stream, seed=7, presence_penalty=0.5, frequency_penalty=0))
+        assert response.header("x-headgate-dropped") == "seed, presence_penalty"
+        assert running.record().attempts[0].dropped == ("seed", "presence_penalty")
+        running.forget()
+    assert "presence_penalty" not in up.requests[0].json()
+
+
+def test_what_a_client_says_of_its_vendors_interface_does_not_go_to_another(gateway, up):
+    running = gateway(provider(up, dialects=["anthropic.messages"], name="a"), provider(up, dialects=["openai.chat"]))
+    ask(running.port, CHAT.request("openai-beta: x", "user-agent: tool", model="a/m"))
+    ask(running.port, MESSAGES.request("anthropic-version: 2023-06-01", "anthropic-beta: y", model="up/m"))
+    first, second = up.requests
+    assert first.header("openai-beta") is None and first.header("anthropic-version") == "2023-06-01"
+    assert second.header("anthropic-beta") is None and second.header("anthropic-version") is None
+    assert first.header("user-agent") == "tool"
 
 
 def test_a_model_that_nobody_has_is_a_404_that_lists_what_there_is(gateway, up):

@@ -22,6 +22,7 @@ from headgate.relay.stream import _Pump, pump
 from headgate.routing.target import Provider, Target
 from headgate.wire import sse
 from headgate.wire.dialect import Dialect
+from headgate.wire.outgoing import Outgoing, meter_of
 from headgate.wire.request import Request, parse
 
 FIXTURES = Path(__file__).parents[1] / "wire" / "fixtures"
@@ -77,7 +78,7 @@ def passed_on(name: str, data: bytes, wants_usage: bool) -> bytes:
 
 def run(request: Request, pieces: list[bytes]) -> tuple[_Pump, bytes]:
     """Feeds a pump until it has come to a verdict, as the coroutine does."""
-    state = _Pump(request.meter())
+    state = _Pump(meter_of(request))
     out = b""
     for piece in pieces:
         out += state.take(piece)
@@ -230,7 +231,7 @@ def chat_request(n: int = 1) -> Request:
 
 
 def test_openings_are_held_until_the_first_content():
-    state = _Pump(chat_request().meter())
+    state = _Pump(meter_of(chat_request()))
     assert state.take(ROLE) == b"" and not state.started
     assert state.take(b": ping\n\n") == b"" and not state.started
     assert state.take(WORD) == ROLE + b": ping\n\n" + WORD and state.started
@@ -338,7 +339,8 @@ async def pumped(*pieces: bytes | Exception, request: Request | None = None, lef
     provider = Provider("mill", "openai", "http://mill/v1", frozenset({Dialect.CHAT}), api_key="sk-secret")
     attempt = AttemptRecord(1, Target(provider, "m"), clock.monotonic_s())
     client, connection = FakeClient(), FakeConnection(*pieces)
-    problem = await pump(request, client, attempt, connection, clock.monotonic_s() + left_s, client.start)
+    to_send = Outgoing(request, request.dialect, b"{}")
+    problem = await pump(to_send, client, attempt, connection, clock.monotonic_s() + left_s, client.start)
     return SimpleNamespace(problem=problem, attempt=attempt, client=client, connection=connection)
 
 

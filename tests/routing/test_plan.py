@@ -25,6 +25,10 @@ BOTH = provider("both", ("small",), OPENAI | ANTHROPIC)
 ROUTER = Router(Catalog((OPEN, SHOP, CLAUDE, BOTH), {"open": ("small", "tuned", "org/base"), "shop": ("not asked",)}))
 
 
+SMALL = "open>small, shop>small, both>small"
+SMALL_CHAT = "open>small, shop>small, claude>small, both>small"
+
+
 def anything(_: Target) -> bool:
     return True
 
@@ -51,12 +55,13 @@ def way(model: str, dialect: Dialect = Dialect.CHAT, allowed=anything) -> str:
         ("a model's own slash is kept", "shop/dear/x", Dialect.CHAT, "shop>dear/x"),
         ("a name whose head is no provider is looked up whole", "dear/x", Dialect.CHAT, "shop>dear/x"),
         ("a name whose head is a provider goes there", "open/large", Dialect.CHAT, "open>large"),
-        ("a listed model goes to the first in the file", "small", Dialect.CHAT, "open>small"),
-        ("to the first that speaks the dialect", "small", Dialect.MESSAGES, "claude>small"),
+        ("a listed model goes to all that list it, in the file's order", "small", Dialect.COMPLETIONS, SMALL),
+        ("also to those that are translated to", "small", Dialect.CHAT, SMALL_CHAT),
+        ("whichever dialect the client speaks", "small", Dialect.MESSAGES, SMALL_CHAT),
+        ("and none of them needs to speak it", "small", Dialect.RESPONSES, SMALL_CHAT),
         ("a model that one provider lists goes there", "opus", Dialect.MESSAGES, "claude>opus"),
-        ("a dialect that nobody of them speaks is said", "opus", Dialect.CHAT, "dialect_not_spoken"),
-        ("also for a provider's own name", "shop/small", Dialect.MESSAGES, "dialect_not_spoken"),
-        ("also for responses", "small", Dialect.RESPONSES, "dialect_not_spoken"),
+        ("a dialect that is not translated must be spoken", "opus", Dialect.COMPLETIONS, "dialect_not_spoken"),
+        ("also by a provider's own name", "claude/small", Dialect.EMBEDDINGS, "dialect_not_spoken"),
         ("an unknown model is not found", "nothing", Dialect.CHAT, "model_not_found"),
         ("an unknown provider is not found", "nowhere/small", Dialect.CHAT, "model_not_found"),
         ("a provider alone is no model", "open", Dialect.CHAT, "model_not_found"),
@@ -82,16 +87,16 @@ def key(*globs: str):
 @pytest.mark.parametrize(
     ("globs", "model", "expected"),
     [
-        ((), "small", "open>small"),
-        (("*",), "small", "open>small"),
+        ((), "small", SMALL_CHAT),
+        (("*",), "small", SMALL_CHAT),
         (("shop/*",), "small", "shop>small"),
         (("shop/*",), "shop/small", "shop>small"),
         (("shop/*",), "open/small", "forbidden"),
         (("shop/*",), "tuned", "forbidden"),
-        (("small",), "small", "open>small"),
+        (("small",), "small", SMALL_CHAT),
         (("small",), "both/small", "both>small"),
         (("sma*", "tuned"), "tuned", "open>tuned"),
-        (("opus",), "opus", "dialect_not_spoken"),
+        (("opus",), "opus", "claude>opus"),
         (("shop/*",), "nothing", "model_not_found"),
     ],
 )
@@ -151,19 +156,14 @@ def test_an_empty_catalog_says_that_there_is_nothing():
     assert problem.message == "nothing here serves the model 'small'. There is: none."
 
 
-def test_a_dialect_that_is_not_spoken_is_told_with_those_that_are():
-    problem = ROUTER.plan("opus", Dialect.CHAT, anything)
+def test_a_dialect_that_is_neither_spoken_nor_translated_is_told_with_those_that_are_spoken():
+    problem = ROUTER.plan("opus", Dialect.COMPLETIONS, anything)
     assert isinstance(problem, Problem)
     assert (problem.reason, problem.status) == (Reason.DIALECT_NOT_SPOKEN, 400)
     assert problem.message == (
-        "the provider 'claude' of the model 'opus' does not speak openai.chat; it speaks anthropic.messages"
+        "the provider 'claude' of the model 'opus' does not speak openai.completions, which is not translated; "
+        "it speaks anthropic.messages"
     )
-
-
-def test_a_provider_is_told_to_speak_only_what_it_speaks_itself():
-    problem = ROUTER.plan("small", Dialect.RESPONSES, anything)
-    assert isinstance(problem, Problem)
-    assert "'open'" in problem.message and "anthropic" not in problem.message
 
 
 def test_the_list_has_every_target_once_in_the_order_of_the_file():

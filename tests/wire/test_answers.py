@@ -11,7 +11,7 @@ from headgate.errors import Problem, Reason
 from headgate.wire import anthropic_messages
 from headgate.wire.answer import NotAnAnswer
 from headgate.wire.dialect import Dialect
-from headgate.wire.request import Request, parse
+from headgate.wire.outgoing import READERS
 from headgate.wire.usage import Usage
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -22,15 +22,6 @@ GOOD = sorted(
 )
 EXPECTED = json.loads((FIXTURES / "expected.json").read_bytes())
 COUNTS = ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
-
-
-def asked(dialect: Dialect) -> Request:
-    request = parse(dialect, b'{"model":"m","max_tokens":9,"messages":[{"role":"user"}],"prompt":"?","input":"?"}')
-    assert isinstance(request, Request)
-    return request
-
-
-READERS = {dialect: asked(dialect).read_answer for dialect in Dialect}
 
 
 def read(name: str) -> bytes:

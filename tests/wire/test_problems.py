@@ -101,6 +101,7 @@ TYPES = {
     Reason.REQUEST_TIMEOUT: ("invalid_request_error", "timeout_error"),
     Reason.TOO_LARGE: ("invalid_request_error", "request_too_large"),
     Reason.UNSUPPORTED_MEDIA_TYPE: ("invalid_request_error", "invalid_request_error"),
+    Reason.NOT_TRANSLATABLE: ("invalid_request_error", "invalid_request_error"),
     Reason.DIALECT_NOT_SPOKEN: ("invalid_request_error", "invalid_request_error"),
     Reason.RATE_LIMITED: ("rate_limit_error", "rate_limit_error"),
     Reason.INTERNAL: ("server_error", "api_error"),

@@ -13,6 +13,7 @@ from headgate.wire.dialect import COUNT_TOKENS_PATH, PATHS, Dialect
 from headgate.wire.openai_chat import ChoicesMeter
 from headgate.wire.openai_completions import CompletionsMeter, choices_asked
 from headgate.wire.openai_responses import ResponsesMeter
+from headgate.wire.outgoing import meter_of
 from headgate.wire.request import Request, parse
 
 CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES = (
@@ -158,14 +159,40 @@ def test_options_that_hold_a_field_twice_are_refused():
     assert problem.message == "'stream_options': the field 'include_usage' stands twice"
 
 
+# --- responses have no state -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"conversation": "conv_1"}, "conversation"),
+        ({"conversation": {"id": "conv_1"}}, "conversation"),
+        ({"input": ABSENT, "prompt": {"id": "pmpt_1"}}, "prompt"),
+        ({"background": True}, "background"),
+        ({"input": ["x", {"type": "item_reference", "id": "msg_1"}]}, "input[1]"),
+        ({"tools": [{"type": "function", "name": "f"}, {"type": "web_search"}]}, "tools[1]"),
+        *(
+            ({"tools": [{"type": kind}]}, "tools[0]")
+            for kind in ("web_search_preview_2025_03_11", "file_search", "code_interpreter", "image_generation", "mcp")
+        ),
+    ],
+)
+def test_what_would_live_on_at_a_vendor_is_refused_by_name(fields, param):
+    problem = parse(RESPONSES, body(RESPONSES, **fields))
+    assert isinstance(problem, Problem)
+    assert (problem.reason, problem.status, problem.param) == (Reason.BAD_REQUEST, 400, param)
+    assert problem.message.startswith(f"'{param}' ")
+
+
 # --- what is known of it -----------------------------------------------------------------------------------------
 
 
 def test_each_dialect_has_its_meter():
-    assert type(accepted(CHAT, body(CHAT)).meter()) is ChoicesMeter
-    assert type(accepted(COMPLETIONS, body(COMPLETIONS)).meter()) is CompletionsMeter
-    assert type(accepted(RESPONSES, body(RESPONSES)).meter()) is ResponsesMeter
-    assert type(accepted(MESSAGES, body(MESSAGES)).meter()) is MessagesMeter
+    assert type(meter_of(accepted(CHAT, body(CHAT)))) is ChoicesMeter
+    assert type(meter_of(accepted(COMPLETIONS, body(COMPLETIONS)))) is CompletionsMeter
+    assert type(meter_of(accepted(RESPONSES, body(RESPONSES)))) is ResponsesMeter
+    assert type(meter_of(accepted(MESSAGES, body(MESSAGES)))) is MessagesMeter
 
 
 def test_only_true_makes_a_stream():
@@ -282,8 +309,8 @@ def test_a_field_of_the_wrong_type_is_refused_by_its_name(dialect, fields, param
         (CHAT, {"messages": [{"role": "nobody", "content": []}], "tools": None, "n": None}),
         (COMPLETIONS, {"prompt": "", "best_of": 1, "max_tokens": None}),
         (EMBEDDINGS, {"input": "", "stream": False}),
-        (RESPONSES, {"input": [], "tools": [{"type": "web_search"}]}),
-        (RESPONSES, {"input": ABSENT, "prompt": {"id": "pmpt_1"}}),
+        (RESPONSES, {"input": [], "tools": [{"type": "custom", "name": "patch"}, {"type": "local_shell"}]}),
+        (RESPONSES, {"store": True, "background": False, "previous_response_id": None}),
         (MESSAGES, {"system": [{"type": "text", "text": "x"}], "max_tokens": 0, "unknown": {"a": 1}}),
         (MESSAGES, {"model": "m" * 512, "system": None}),
     ],

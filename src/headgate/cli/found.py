@@ -56,13 +56,6 @@ async def start_demo(
         "kind": "llamacpp",
         "base_url": engine.base_url,
         "models": [engine.alias],
-        "dialects": [
-            "openai.chat",
-            "openai.completions",
-            "openai.embeddings",
-            "openai.responses",
-            "anthropic.messages",
-        ],
     }
     return engine, with_providers(loaded, options, [provider])
 

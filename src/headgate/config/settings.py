@@ -16,16 +16,20 @@ def base_url(provider: ProviderSettings) -> str:
 
 
 def dialects(provider: ProviderSettings) -> frozenset[Dialect]:
-    """What it speaks itself. llama.cpp's server answers Anthropic's messages too."""
+    """What it speaks itself; the rest is translated. llama.cpp's server has messages and responses of its own, whose
+    streams lack events that the vendors' SDKs wait for, so headgate asks it in chat."""
     if provider.dialects is not None:
         return provider.dialects
     if provider.kind == "anthropic":
         return frozenset({Dialect.MESSAGES})
-    if provider.kind == "llamacpp":
-        return _OPENAI | {Dialect.MESSAGES}
     if provider.kind == "openai" and origin_host(base_url(provider)) == "api.openai.com":
         return _OPENAI | {Dialect.RESPONSES}
     return _OPENAI
+
+
+def counts_tokens(provider: ProviderSettings) -> bool:
+    """Whether it answers Anthropic's count of tokens: who speaks messages does, and llama.cpp's server."""
+    return provider.kind == "llamacpp" or Dialect.MESSAGES in dialects(provider)
 
 
 def price(provider: ProviderSettings) -> str | RateSettings:
@@ -51,6 +55,7 @@ def providers(config: Config) -> tuple[Provider, ...]:
             api_key=written.api_key.get_secret_value() if written.api_key else None,
             models=written.models,
             timeouts=Timeouts(**written.timeouts.model_dump()),
+            counts_tokens=counts_tokens(written),
         )
         for written in config.providers
     )

@@ -55,7 +55,7 @@ def no_answer(attempt: AttemptRecord, problem: Problem) -> Problem:
     provider = attempt.target.provider
     attempt.outcome = _OUTCOMES.get(problem.reason, Outcome.BROKEN)
     if problem.reason is Reason.UPSTREAM_ERROR:
-        return scrubbed(replace(problem, source=provider.name), provider)
+        return scrubbed(_as_told(attempt, problem), provider)
     return replace(problem, message=f"provider {provider.name} {problem.message}", source=provider.name)
 
 
@@ -80,7 +80,16 @@ def error_answer(attempt: AttemptRecord, status: int, body: bytes, retry_after_s
         message = f"provider {provider.name} answered {status} {phrase}{hint}"
         return Problem(Reason.UPSTREAM_INVALID, message, source=provider.name)
     problem = problems.upstream_problem(status, body, retry_after_s)
-    return scrubbed(replace(problem, source=provider.name), provider)
+    return scrubbed(_as_told(attempt, problem), provider)
+
+
+def _as_told(attempt: AttemptRecord, problem: Problem) -> Problem:
+    """With its source. In another dialect the vendor's class of error has another name, which follows from the status,
+    and its name for the field is not the client's; its own word stays as the code."""
+    name = attempt.target.provider.name
+    if attempt.translated_to is None:
+        return replace(problem, source=name)
+    return replace(problem, source=name, type=None, param=None, code=problem.code or problem.type)
 
 
 def cannot_count(attempt: AttemptRecord) -> bool:

@@ -25,6 +25,7 @@ _TO_UPSTREAM = frozenset(
         b"tracestate",
     }
 )
+_OF_A_VENDOR = frozenset({b"anthropic-version", b"anthropic-beta", b"openai-beta"})
 #: From the upstream to the client: identifiers for its support, and its advice on pace.
 _TO_CLIENT = frozenset({b"request-id", b"x-request-id", b"retry-after", b"retry-after-ms", b"openai-processing-ms"})
 _REQUEST_IDS = (b"x-request-id", b"request-id")
@@ -47,12 +48,13 @@ def fixed(provider: Provider) -> Headers:
     return headers
 
 
-def to_upstream(client: Headers, dialect: Dialect, body_size: int) -> bytes:
-    """The rest of a request's head, up to the empty line."""
+def to_upstream(client: Headers, dialect: Dialect, body_size: int, *, translated: bool) -> bytes:
+    """The rest of a request's head, up to the empty line. dialect: the upstream's. translated: the client's is another
+    one, so that what it says of its own vendor's interface stays here."""
     lines = [b"content-length: %d" % body_size]
     versioned = False
     for name, value in client:
-        if name in _TO_UPSTREAM:
+        if name in _TO_UPSTREAM and not (translated and name in _OF_A_VENDOR):
             lines.append(name + b": " + value)
             versioned = versioned or name == b"anthropic-version"
     if dialect.is_anthropic and not versioned:

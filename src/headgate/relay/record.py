@@ -41,6 +41,8 @@ class AttemptRecord:
     usage: as the upstream told it; None where it did not.
     sequence_number: of the last event, in the dialect that numbers them.
     passed_headers: those of the upstream's headers that the client is shown.
+    translated_to: the dialect it was asked in, where that is another than the client's. dropped: the client's fields
+    that were left out.
     """
 
     number: int
@@ -57,6 +59,16 @@ class AttemptRecord:
     upstream_request_id: str | None = None
     sequence_number: int = -1
     passed_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    translated_to: Dialect | None = None
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A candidate that was passed over, and why."""
+
+    target: Target
+    problem: Problem
 
 
 @dataclass(slots=True)
@@ -74,6 +86,7 @@ class RequestRecord:
     model: str | None = None
     stream: bool = False
     attempts: list[AttemptRecord] = field(default_factory=list)
+    skipped: list[Skip] = field(default_factory=list)
     outcome: Outcome = Outcome.INTERNAL
     status: int | None = None
     problem: Problem | None = None

@@ -27,16 +27,18 @@ from headgate.errors import ConnectFailed, Phase, Problem, Reason, UpstreamFault
 from headgate.relay import faults
 from headgate.relay import headers as crossing
 from headgate.relay.client import Client, Headers
-from headgate.relay.record import AttemptRecord, Defect, Outcome, RequestFinished, RequestRecord
+from headgate.relay.record import AttemptRecord, Defect, Outcome, RequestFinished, RequestRecord, Skip
 from headgate.relay.stream import pump
 from headgate.relay.upstream.client import Endpoint, UpstreamClient, endpoint
 from headgate.relay.upstream.connection import Connection
 from headgate.routing.plan import Plan
-from headgate.routing.target import Provider
+from headgate.routing.target import Provider, Target
 from headgate.wire import anthropic_messages, problems
-from headgate.wire.answer import Answer, NotAnAnswer
+from headgate.wire.answer import NotAnAnswer
 from headgate.wire.dialect import COUNT_TOKENS_PATH, PATHS
+from headgate.wire.outgoing import Outgoing, outgoing
 from headgate.wire.request import Request
+from headgate.wire.usage import Usage
 
 #: An answer that is not streamed is held whole: it is checked before its status is passed on.
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
@@ -73,7 +75,7 @@ class Relay:
             problem = await self._try_candidates(exchange, plan)
             if problem is None:
                 pass
-            elif exchange.count_only and faults.cannot_count(record.attempts[-1]):
+            elif exchange.count_only and record.attempts and faults.cannot_count(record.attempts[-1]):
                 await answer_estimate(exchange)
             else:
                 record.problem = problem
@@ -86,14 +88,22 @@ class Relay:
             self.finish(record)
 
     async def _try_candidates(self, exchange: Exchange, plan: Plan) -> Problem | None:
-        """The attempt loop. None when the client has been answered, else the last attempt's problem."""
+        """The attempt loop. None when the client has been answered, else why not."""
         problem: Problem | None = None
         record = exchange.record
         for target in plan.candidates:
+            to_send = _outgoing(exchange, target)
+            if isinstance(to_send, Problem):
+                # What cannot be carried to one target may be carried to the next; the first of them says why.
+                record.skipped.append(Skip(target, to_send))
+                problem = problem or to_send
+                record.outcome = Outcome.REFUSED
+                continue
             attempt = AttemptRecord(len(record.attempts) + 1, target, clock.monotonic_s())
+            attempt.translated_to, attempt.dropped = to_send.translated_to, to_send.dropped
             record.attempts.append(attempt)
             try:
-                problem = await self._attempt(exchange, attempt)
+                problem = await self._attempt(exchange, attempt, to_send)
             except asyncio.CancelledError:
                 attempt.outcome = _why_cancelled(exchange)
                 raise
@@ -104,17 +114,15 @@ class Relay:
             if problem is None:
                 record.problem = attempt.problem
                 return None
-            if clock.monotonic_s() >= exchange.until_s:
-                break
+            break  # a failure is not tried again elsewhere: which ones may be is the profiles' to say
         return problem
 
-    async def _attempt(self, exchange: Exchange, attempt: AttemptRecord) -> Problem | None:
+    async def _attempt(self, exchange: Exchange, attempt: AttemptRecord, to_send: Outgoing) -> Problem | None:
         """One physical request. A Problem means that nothing has reached the client."""
         target = attempt.target
         provider = target.provider
-        request = exchange.request
-        path = COUNT_TOKENS_PATH if exchange.count_only else PATHS[request.dialect]
-        body = request.upstream_body(target.model)
+        body = to_send.body
+        path = COUNT_TOKENS_PATH if exchange.count_only else PATHS[to_send.dialect]
         record = exchange.record
         try:
             to = self._endpoint(provider, path)
@@ -129,18 +137,23 @@ class Relay:
         attempt.started_s = clock.monotonic_s()
         record.waited_s += attempt.started_s - asked_s
         try:
-            connection.send(to.head + crossing.to_upstream(exchange.headers, request.dialect, len(body)) + body)
+            head = crossing.to_upstream(
+                exchange.headers, to_send.dialect, len(body), translated=to_send.translated_to is not None
+            )
+            connection.send(to.head + head + body)
             attempt.sent = True
-            if request.stream and not exchange.count_only:
-                return await self._stream(exchange, attempt, connection)
-            return await self._whole(exchange, attempt, connection)
+            if exchange.request.stream and not exchange.count_only:
+                return await self._stream(exchange, attempt, to_send, connection)
+            return await self._whole(exchange, attempt, to_send, connection)
         except UpstreamFault as fault:
             record.waited_s += clock.monotonic_s() - attempt.started_s
             return faults.at_fault(attempt, fault)
         finally:
             connection.release()
 
-    async def _whole(self, exchange: Exchange, attempt: AttemptRecord, connection: Connection) -> Problem | None:
+    async def _whole(
+        self, exchange: Exchange, attempt: AttemptRecord, to_send: Outgoing, connection: Connection
+    ) -> Problem | None:
         """An answer that is not streamed: read to its end and checked before anything is passed on."""
         within_s, until = attempt.target.provider.timeouts.response_s, exchange.until_s
         await connection.head("response", within_s, until)
@@ -151,7 +164,7 @@ class Relay:
         body = await connection.body(MAX_ANSWER_BYTES, "response", max(0.0, left_s), until)
         exchange.record.waited_s += clock.monotonic_s() - attempt.started_s
         try:
-            attempt.usage = _read(exchange, body).usage
+            attempt.usage, body = _read(exchange, to_send, body)
         except NotAnAnswer as fault:
             return faults.no_answer(attempt, fault.problem)
         # The record says completed once the whole answer is with the client's socket; until then it may still leave.
@@ -162,7 +175,9 @@ class Relay:
         exchange.record.status = 200
         return None
 
-    async def _stream(self, exchange: Exchange, attempt: AttemptRecord, connection: Connection) -> Problem | None:
+    async def _stream(
+        self, exchange: Exchange, attempt: AttemptRecord, to_send: Outgoing, connection: Connection
+    ) -> Problem | None:
         """A streamed answer: its head is judged here, its events by the pump."""
         timeouts = attempt.target.provider.timeouts
         await connection.head("first_token", timeouts.first_token_s, exchange.until_s)
@@ -173,14 +188,14 @@ class Relay:
         content_type = crossing.value_of(connection.headers, b"content-type") or b""
         if content_type.partition(b";")[0].strip().lower() != b"text/event-stream":
             body = await connection.body(MAX_ERROR_BYTES, "first_token", max(0.0, left_s), exchange.until_s)
-            return faults.no_answer(attempt, _not_a_stream(exchange.request, content_type, body, attempt))
+            return faults.no_answer(attempt, _not_a_stream(to_send, content_type, body, attempt))
 
         async def start() -> None:
             exchange.record.waited_s += clock.monotonic_s() - attempt.started_s
             await exchange.client.start(200, [*answer_headers(exchange.record, attempt, connection.headers), *_STREAM])
             exchange.record.status = 200
 
-        return await pump(exchange.request, exchange.client, attempt, connection, exchange.until_s, start)
+        return await pump(to_send, exchange.client, attempt, connection, exchange.until_s, start)
 
     async def _error(
         self, exchange: Exchange, attempt: AttemptRecord, connection: Connection, phase: Phase, within_s: float
@@ -240,11 +255,28 @@ _STREAM: Headers = [
 ]
 
 
-def _read(exchange: Exchange, body: bytes) -> Answer:
+def _outgoing(exchange: Exchange, target: Target) -> Outgoing | Problem:
+    """What to send to this target, in the dialect that it is asked in."""
+    provider = target.provider
+    asked = exchange.request.dialect
+    dialect = asked if exchange.count_only else provider.asked_in(asked)
+    assert dialect is not None, "a plan holds only targets that can be asked"
+    return outgoing(
+        exchange.request,
+        dialect,
+        target=target.name,
+        model=target.model,
+        base_url=provider.base_url,
+        now_s=int(exchange.record.started_wall_s),
+    )
+
+
+def _read(exchange: Exchange, to_send: Outgoing, body: bytes) -> tuple[Usage | None, bytes]:
+    """The usage of a whole answer, and what the client is sent of it."""
     if exchange.count_only:
         anthropic_messages.read_count(body)
-        return Answer(None)
-    return exchange.request.read_answer(body)
+        return None, body
+    return to_send.read_answer(body)
 
 
 def answer_headers(record: RequestRecord, attempt: AttemptRecord, upstream: Headers) -> Headers:
@@ -262,6 +294,7 @@ def _head_of(record: RequestRecord, attempt: AttemptRecord) -> Headers:
         (b"x-headgate-target", attempt.target.name.encode()),
         (b"x-headgate-attempts", b"%d" % attempt.number),
         (b"x-headgate-overhead-ms", b"%.2f" % own_ms),
+        *([(b"x-headgate-dropped", ", ".join(attempt.dropped).encode())] if attempt.dropped else ()),
         *attempt.passed_headers,
     ]
 
@@ -290,10 +323,10 @@ def _why_cancelled(exchange: Exchange) -> Outcome:
     return Outcome.CLIENT_GONE if exchange.client.gone else Outcome.SHUTDOWN
 
 
-def _not_a_stream(request: Request, content_type: bytes, body: bytes, attempt: AttemptRecord) -> Problem:
+def _not_a_stream(to_send: Outgoing, content_type: bytes, body: bytes, attempt: AttemptRecord) -> Problem:
     """What came in the place of a stream. If it was a whole answer, what it took is known all the same."""
     try:
-        attempt.usage = request.read_answer(body).usage
+        attempt.usage, _ = to_send.read_answer(body)
     except NotAnAnswer as fault:
         return fault.problem
     kind = content_type[:60].decode("latin-1") or "no content type"

@@ -17,9 +17,10 @@ from headgate.relay.record import AttemptRecord, Outcome
 from headgate.relay.upstream.connection import Connection
 from headgate.routing.target import Provider
 from headgate.wire import problems, sse
-from headgate.wire.request import Request
+from headgate.wire.outgoing import Outgoing
 from headgate.wire.sse import EventSplitter, EventTooLarge
 from headgate.wire.stream import Step, StreamMeter
+from headgate.wire.translate.translation import Meter
 
 #: One event; a picture in a stream has a few megabytes.
 MAX_EVENT_BYTES = 16 * 1024 * 1024
@@ -32,6 +33,7 @@ class _Pump:
 
     def __init__(self, meter: StreamMeter) -> None:
         self.meter = meter
+        self._translating = meter if isinstance(meter, Meter) else None
         self.started = False
         self.ended = False
         self.problem: Problem | None = None
@@ -47,8 +49,9 @@ class _Pump:
             self.problem = Problem(Reason.UPSTREAM_INVALID, f"sent {error}")
             return b""
         out: list[bytes] = []
-        for raw in events:
-            step = self.meter.on(sse.parse(raw))
+        for event in events:
+            step = self.meter.on(sse.parse(event))
+            raw = event if self._translating is None else self._translating.out
             if step is Step.CONTENT or step is Step.END:
                 if not self.started:
                     self.started = True
@@ -61,7 +64,7 @@ class _Pump:
             elif step is Step.OPENING:
                 if self.started:
                     out.append(raw)
-                elif not self._hold(raw):
+                elif not self._hold(raw, len(event)):
                     break
             elif step is not Step.WITHHELD:
                 self.problem = self.meter.problem
@@ -84,9 +87,10 @@ class _Pump:
         self.ended = True
         return out + closing
 
-    def _hold(self, raw: bytes) -> bool:
+    def _hold(self, raw: bytes, came: int) -> bool:
+        """came: the upstream's bytes that it was made of, which are what is limited."""
         self._held.append(raw)
-        self._held_bytes += len(raw)
+        self._held_bytes += came
         if self._held_bytes <= MAX_HELD_BYTES:
             return True
         self.problem = Problem(Reason.UPSTREAM_INVALID, f"sent more than {MAX_HELD_BYTES} bytes without content")
@@ -94,7 +98,7 @@ class _Pump:
 
 
 async def pump(
-    request: Request,
+    to_send: Outgoing,
     client: Client,
     attempt: AttemptRecord,
     connection: Connection,
@@ -104,7 +108,7 @@ async def pump(
     """Relays one stream. start: sends the head to the client, with the first content. A Problem means that nothing has
     reached the client. The attempt's record is filled in either way."""
     timeouts = attempt.target.provider.timeouts
-    meter = request.meter()
+    meter = to_send.meter()
     state = _Pump(meter)
     first_until_s = attempt.started_s + timeouts.first_token_s
     too_long = Problem(
@@ -148,7 +152,7 @@ async def pump(
                 return problem
             attempt.problem = problem
             connection.close()
-            await client.end(problems.event(request.dialect, problem, meter.sequence_number + 1))
+            await client.end(problems.event(to_send.request.dialect, problem, meter.sequence_number + 1))
             return None
 
 

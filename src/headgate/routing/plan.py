@@ -1,7 +1,7 @@
 """Which targets a request goes to, in order. Pure: a function of the model's name and what the providers list.
 
     1. `provider/model`: that provider, where it may be asked for that model.
-    2. A model that some provider lists: the first of those providers, in file order, that speaks the dialect.
+    2. A model that some provider lists: those providers, in file order, that speak the dialect or can be translated to.
     3. Anything else is not found, and the answer names what there is.
 
 A model's own name may hold a slash (`openai/gpt-4o` at a provider of another name), so a name that has no provider
@@ -77,10 +77,8 @@ class Router:
         targets = [t for t in targets if allowed(t)]
         if not targets:
             return Problem(Reason.FORBIDDEN, f"this key may not use the model {model!r}", param="model")
-        speaking = [t for t in targets if dialect in t.provider.dialects]
-        if not speaking:
-            return _not_spoken(model, dialect, targets)
-        return Plan((speaking[0],))
+        askable = tuple(t for t in targets if t.provider.asked_in(dialect) is not None)
+        return Plan(askable) if askable else _not_spoken(model, dialect, targets)
 
     def named(self, model: str) -> list[Target]:
         """All targets that this name can mean."""
@@ -121,6 +119,7 @@ def _not_spoken(model: str, dialect: Dialect, targets: list[Target]) -> Problem:
     spoken = ", ".join(sorted(first.dialects))
     return Problem(
         Reason.DIALECT_NOT_SPOKEN,
-        f"the provider {first.name!r} of the model {model!r} does not speak {dialect.value}; it speaks {spoken}",
+        f"the provider {first.name!r} of the model {model!r} does not speak {dialect.value}, which is not "
+        f"translated; it speaks {spoken}",
         param="model",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from headgate.wire.dialect import Dialect
+from headgate.wire.dialect import Dialect, route
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class Provider:
     base_url: without a trailing slash, with its version segment (`https://api.openai.com/v1`).
     api_key: sent upstream, and nowhere else; None where the provider needs none.
     models: the models it may be asked for; None means whatever it lists.
+    dialects: what it speaks itself; the rest is translated.
+    counts_tokens: whether it can be asked for a count of tokens (Anthropic's count_tokens).
     """
 
     name: str
@@ -35,6 +37,11 @@ class Provider:
     api_key: str | None = field(default=None, repr=False)
     models: tuple[str, ...] | None = None
     timeouts: Timeouts = Timeouts()
+    counts_tokens: bool = False
+
+    def asked_in(self, client: Dialect) -> Dialect | None:
+        """The dialect that it is asked in for a client of this one; None where it cannot be."""
+        return route(client, self.dialects)
 
 
 @dataclass(frozen=True, slots=True)

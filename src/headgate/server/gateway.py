@@ -227,12 +227,12 @@ class _Call:
         refusal = self._admit(request, count_only)
         if refusal is not None:
             return refusal
-        timeouts = Timeouts() if isinstance(planned, Problem) else planned.candidates[0].provider.timeouts
-        until_s = record.started_s + record.waited_s + timeouts.total_s
+        first = None if isinstance(planned, Problem) else planned.candidates[0].provider
+        until_s = record.started_s + record.waited_s + (first.timeouts if first else Timeouts()).total_s
         if request.stream:
             self.client.until_s = until_s
         exchange = Exchange(request, self.client, record, headers, until_s, count_only)
-        if isinstance(planned, Problem):
+        if isinstance(planned, Problem) or (count_only and not planned.candidates[0].provider.counts_tokens):
             await answer_estimate(exchange)
             return None
         return exchange, planned

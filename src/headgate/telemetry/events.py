@@ -148,6 +148,10 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
             fields["output_tokens"] = usage.output_tokens
             if usage.cached_input_tokens:
                 fields["cached_input_tokens"] = usage.cached_input_tokens
+        if attempt.translated_to is not None:
+            fields["translated_to"] = attempt.translated_to
+        if attempt.dropped:
+            fields["dropped"] = attempt.dropped
         if attempt.upstream_request_id is not None:
             fields["upstream_request_id"] = attempt.upstream_request_id
     if record.problem is not None:

@@ -111,6 +111,10 @@ class Metrics:
             "headgate_attempts", "Physical requests to a target, by how they ended.", ["target", "outcome"],
             registry=registry,
         )  # fmt: skip
+        self.skipped = Counter(
+            "headgate_skipped", "Targets that a request passed over, by why.", ["target", "reason"],
+            registry=registry,
+        )  # fmt: skip
         self.tokens = Counter(
             "headgate_tokens", "Tokens that upstreams reported.", ["target", "kind"], registry=registry
         )
@@ -142,6 +146,10 @@ class Metrics:
     def on_request(self, record: RequestRecord) -> None:
         for attempt in record.attempts:
             self._on_attempt(attempt)
+        for skip in record.skipped:
+            self._of(skip.target.name)
+            label = skip.target.name if skip.target.name in self._targets else "other"
+            self.skipped.labels(label, skip.problem.reason.value).inc()
         last = record.attempts[-1] if record.attempts else None
         name = last.target.name if last is not None else _NO_TARGET
         series = self._of(name)

@@ -24,9 +24,10 @@ class NotAnAnswer(ValueError):
 
 
 class Answer(NamedTuple):
-    """usage: None where the upstream did not tell it."""
+    """usage: None where the upstream did not tell it. value: the answer, parsed; a translation reads it."""
 
     usage: Usage | None
+    value: dict[str, Any]
 
 
 def load(body: bytes, what: str) -> dict[str, Any]:

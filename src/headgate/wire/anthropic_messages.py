@@ -35,7 +35,7 @@ def read_answer(body: bytes) -> answer.Answer:
         raise answer.not_an_answer("JSON that is no message instead of a message")
     if not value.get("stop_reason"):
         raise answer.not_an_answer("a message without a stop reason")
-    return answer.Answer(from_anthropic(value.get("usage")))
+    return answer.Answer(from_anthropic(value.get("usage")), value)
 
 
 def read_count(body: bytes) -> int:
@@ -54,7 +54,7 @@ class MessagesMeter(StreamMeter):
     def on(self, event: Event) -> Step:
         if event.data is None:
             return Step.OPENING
-        body = load_object(event.data)
+        body = self.body = load_object(event.data)
         if body is None:
             return self.invalid("sent an event that is not JSON")
         kind = body.get("type")

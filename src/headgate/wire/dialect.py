@@ -27,3 +27,16 @@ PATHS: dict[Dialect, str] = {
 }
 
 COUNT_TOKENS_PATH = "/v1/messages/count_tokens"
+
+#: The dialects that are translated, in the order of preference: chat first, since it is one step from both others.
+TRANSLATED = (Dialect.CHAT, Dialect.RESPONSES, Dialect.MESSAGES)
+
+
+def route(client: Dialect, spoken: frozenset[Dialect]) -> Dialect | None:
+    """The dialect to ask a provider in: the client's own where it is spoken, else one that can be translated. None
+    where there is none: texts to be continued, and embeddings, are nothing that a conversation could stand for."""
+    if client in spoken:
+        return client
+    if client not in TRANSLATED:
+        return None
+    return next((dialect for dialect in TRANSLATED if dialect in spoken), None)

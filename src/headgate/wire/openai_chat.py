@@ -39,7 +39,7 @@ def read_answer(body: bytes) -> answer.Answer:
             raise answer.not_an_answer("a choice without a message instead of a chat completion")
         if choice.get("finish_reason") == "error":
             raise answer.NotAnAnswer(problem_of(choice.get("error")))
-    return answer.Answer(from_openai(value.get("usage")))
+    return answer.Answer(from_openai(value.get("usage")), value)
 
 
 def has_content(choice: dict[str, Any]) -> bool:
@@ -71,7 +71,7 @@ class ChoicesMeter(StreamMeter):
             if self._finished and not self._open:
                 return Step.END
             return self.invalid("ended its stream without a finish reason")
-        chunk = load_object(event.data)
+        chunk = self.body = load_object(event.data)
         if chunk is None:
             return self.invalid("sent an event that is not JSON")
         if chunk.get("error"):

@@ -39,7 +39,7 @@ def read_answer(body: bytes) -> answer.Answer:
     for choice in answer.objects(value, "choices", "a completion"):
         if not isinstance(choice.get("text"), str):
             raise answer.not_an_answer("a choice without text instead of a completion")
-    return answer.Answer(from_openai(value.get("usage")))
+    return answer.Answer(from_openai(value.get("usage")), value)
 
 
 class CompletionsMeter(ChoicesMeter):

@@ -23,4 +23,4 @@ def read_answer(body: bytes) -> answer.Answer:
     for item in answer.objects(value, "data", "embeddings"):
         if not isinstance(item.get("embedding"), list | str):
             raise answer.not_an_answer("an item without its embedding instead of embeddings")
-    return answer.Answer(from_openai(value.get("usage")))
+    return answer.Answer(from_openai(value.get("usage")), value)

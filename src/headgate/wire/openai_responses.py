@@ -1,4 +1,9 @@
-"""`openai.responses`: POST /v1/responses."""
+"""`openai.responses`: POST /v1/responses, without state.
+
+What would live on at a vendor after the answer is refused, to whichever target the request goes: a stored conversation
+is known to one vendor alone, an answer in the background comes when nobody meters it, and a tool that the vendor runs
+costs what no one here has counted.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +31,31 @@ _ENDS = frozenset({"response.completed", "response.incomplete"})
 _MAX_SEQUENCE_NUMBER = 2**53
 
 
+_WHOLE = "nothing is stored here: send the whole conversation in 'input'"
+_STATE = {
+    "previous_response_id": _WHOLE,
+    "conversation": _WHOLE,
+    "prompt": "stored prompts are not used here: send the text itself in 'input' and 'instructions'",
+}
+
+#: Tools that the vendor's servers run. Those of other types are run by the client, or unknown and the upstream's to
+#: judge.
+_HOSTED = frozenset({"file_search", "code_interpreter", "image_generation", "mcp", "tool_search"})
+_HOSTED_BEGIN = ("web_search",)  # their names go on with a version
+
+
+def is_hosted(tool_type: object) -> bool:
+    return isinstance(tool_type, str) and (tool_type in _HOSTED or tool_type.startswith(_HOSTED_BEGIN))
+
+
 def check_request(fields: check.Fields) -> Problem | None:
+    stateful = _check_state(fields)
+    if stateful is not None:
+        return stateful
     given = fields.get("input")
-    if given is None and fields.get("prompt") is None:
+    if given is None:
         return check.bad("input", "you must provide an 'input'")
-    if given is not None and not isinstance(given, str | list):
+    if not isinstance(given, str | list):
         return check.bad("input", "'input' must be a string or a list of items")
     return (
         check.boolean(fields, "stream")
@@ -40,13 +65,33 @@ def check_request(fields: check.Fields) -> Problem | None:
     )
 
 
+def _check_state(fields: check.Fields) -> Problem | None:
+    for name, why in _STATE.items():
+        if fields.get(name) is not None:
+            return check.bad(name, f"'{name}' is refused: {why}")
+    if fields.get("background"):
+        return check.bad("background", "'background' is refused: an answer comes on the connection that asked for it")
+    given, tools = fields.get("input"), fields.get("tools")
+    for index, item in enumerate(given if isinstance(given, list) else ()):
+        if isinstance(item, dict) and item.get("type") == "item_reference":
+            return check.bad(f"input[{index}]", f"'input[{index}]' refers to a stored item, and {_WHOLE}")
+    for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+        if isinstance(tool, dict) and is_hosted(tool.get("type")):
+            return check.bad(
+                f"tools[{index}]",
+                f"'tools[{index}]' is refused: a tool of type '{tool['type'][:50]}' is run by its vendor's servers, "
+                "where headgate can neither meter nor replace it",
+            )
+    return None
+
+
 def read_answer(body: bytes) -> answer.Answer:
     value = answer.load(body, "a response")
     if value.get("status") == "failed":
         raise answer.NotAnAnswer(problem_of(value.get("error")))
     if not isinstance(value.get("output"), list):
         raise answer.not_an_answer("JSON without 'output' instead of a response")
-    return answer.Answer(from_responses(value.get("usage")))
+    return answer.Answer(from_responses(value.get("usage")), value)
 
 
 class ResponsesMeter(StreamMeter):
@@ -55,7 +100,7 @@ class ResponsesMeter(StreamMeter):
             return Step.OPENING
         if event.data == b"[DONE]":
             return self.invalid("ended its stream without completing the response")
-        body = load_object(event.data)
+        body = self.body = load_object(event.data)
         if body is None:
             return self.invalid("sent an event that is not JSON")
         kind = body.get("type")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -16,10 +17,8 @@ from headgate.wire import (
     openai_embeddings,
     openai_responses,
 )
-from headgate.wire.answer import Answer
 from headgate.wire.dialect import Dialect
 from headgate.wire.json_object import JsonObject, NotAnObject
-from headgate.wire.stream import StreamMeter
 
 _SMALL_TOKENS = 4000
 
@@ -31,13 +30,7 @@ _CHECKS = {
     Dialect.MESSAGES: anthropic_messages.check_request,
 }
 
-_READERS = {
-    Dialect.CHAT: openai_chat.read_answer,
-    Dialect.COMPLETIONS: openai_completions.read_answer,
-    Dialect.EMBEDDINGS: openai_embeddings.read_answer,
-    Dialect.RESPONSES: openai_responses.read_answer,
-    Dialect.MESSAGES: anthropic_messages.read_answer,
-}
+_UNCHANGED: Mapping[str, Any] = {}
 
 
 class Request:
@@ -63,29 +56,19 @@ class Request:
     def fields(self) -> dict[str, Any]:
         return self._body.fields
 
-    def upstream_body(self, model: str) -> bytes:
-        """The client's bytes with what must differ: the model's name, and the wish for usage in a stream."""
-        changes: dict[str, Any] = {}
+    @property
+    def raw(self) -> bytes:
+        """The body as it came."""
+        return self._body.raw
+
+    def upstream_body(self, model: str, changed: Mapping[str, Any] = _UNCHANGED) -> bytes:
+        """The client's bytes with what must differ: the model's name, the wish for usage in a stream, and `changed`."""
+        changes = dict(changed)
         if model != self.model:
             changes["model"] = model
         if self._stream_options is not None:
             changes["stream_options"] = orjson.Fragment(self._stream_options)
         return self._body.replaced(changes) if changes else self._body.raw
-
-    def meter(self) -> StreamMeter:
-        """A fresh reader for this request's stream."""
-        if self.dialect is Dialect.MESSAGES:
-            return anthropic_messages.MessagesMeter()
-        if self.dialect is Dialect.RESPONSES:
-            return openai_responses.ResponsesMeter()
-        if self.dialect is Dialect.COMPLETIONS:
-            choices = openai_completions.choices_asked(self.fields)
-            return openai_completions.CompletionsMeter(choices, self.wants_usage)
-        return openai_chat.ChoicesMeter(openai_chat.choices_asked(self.fields), self.wants_usage)
-
-    def read_answer(self, body: bytes) -> Answer:
-        """Raises NotAnAnswer for a body that is not an answer in this request's dialect."""
-        return _READERS[self.dialect](body)
 
     def estimated_tokens(self) -> int:
         """An estimate of the prompt, for rate limits: quick where it is small, and careful where the quick one may have

@@ -36,12 +36,14 @@ class Step(Enum):
 
 
 class StreamMeter(ABC):
-    """Reads one stream. `usage` is None until the upstream has told it."""
+    """Reads one stream. `usage` is None until the upstream has told it. body: the last event, parsed, for whoever wants
+    to read more in it; None where it was none."""
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
         self.problem: Problem | None = None
         self.sequence_number = -1
+        self.body: dict[str, Any] | None = None
 
     @abstractmethod
     def on(self, event: Event) -> Step:

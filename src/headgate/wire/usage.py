@@ -86,6 +86,7 @@ def from_anthropic(usage: Any, before: Usage | None = None) -> Usage | None:
     read = _count(usage.get("cache_read_input_tokens"))
     written = _count(usage.get("cache_creation_input_tokens"))
     made = _count(usage.get("output_tokens"))
+    thought = _count(_inside(usage.get("output_tokens_details"), "thinking_tokens"))
     if before is None:
         before = Usage()
     if uncached is None and before.input_tokens is not None:
@@ -102,4 +103,49 @@ def from_anthropic(usage: Any, before: Usage | None = None) -> Usage | None:
         output_tokens=before.output_tokens if made is None else made,
         cached_input_tokens=read,
         cache_write_tokens=written,
+        reasoning_tokens=before.reasoning_tokens if thought is None else thought,
     )
+
+
+def to_openai(usage: Usage) -> dict[str, Any]:
+    """As the `usage` object of chat. A count that was not told is written as 0, since the clients demand a number."""
+    given, made = usage.input_tokens or 0, usage.output_tokens or 0
+    return {
+        "prompt_tokens": given,
+        "completion_tokens": made,
+        "total_tokens": given + made,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_input_tokens or 0,
+            "cache_write_tokens": usage.cache_write_tokens or 0,
+        },
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
+    }
+
+
+def to_responses(usage: Usage) -> dict[str, Any]:
+    """As the `usage` object of the responses API."""
+    given, made = usage.input_tokens or 0, usage.output_tokens or 0
+    return {
+        "input_tokens": given,
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_input_tokens or 0,
+            "cache_write_tokens": usage.cache_write_tokens or 0,
+        },
+        "output_tokens": made,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
+        "total_tokens": given + made,
+    }
+
+
+def to_anthropic(usage: Usage) -> dict[str, Any]:
+    """As the `usage` object of messages, whose `input_tokens` leave out what the cache read and wrote."""
+    read, written = usage.cached_input_tokens or 0, usage.cache_write_tokens or 0
+    counts: dict[str, Any] = {
+        "input_tokens": max(0, (usage.input_tokens or 0) - read - written),
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": read,
+        "output_tokens": usage.output_tokens or 0,
+    }
+    if usage.reasoning_tokens is not None:
+        counts["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+    return counts

@@ -1,0 +1,421 @@
+"""The one table of what translation does with each field: carried, dropped or refused. `docs/translation.md` is made
+from it (`python -m headgate.wire.translate.fields`).
+
+*Carried*: the upstream is asked for the same thing in its own words. *Honoured here*: headgate does it, and the
+upstream need not know. *Dropped*: the upstream is not told, the answer's
+meaning stays, and the client reads the field's name in `x-headgate-dropped`. *Refused*: without it the answer would be
+another one, so the request is refused and the field named. A field that has no row is refused too.
+
+A row's name is a path in the client's dialect. After a colon stands the `type` of a part, a tool or an item:
+`messages[].content[]:input_audio`. `idle` holds the values that ask for nothing; they, and null, are passed over
+silently. A row that is carried to some upstreams only says so in its note, and its converter decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from headgate.wire.dialect import Dialect
+from headgate.wire.translate.shape import Refusal
+from headgate.wire.translate.upstream import Upstream
+
+
+class Fate(StrEnum):
+    CARRIED = "carried"
+    HERE = "honoured here"
+    DROPPED = "dropped"
+    REFUSED = "refused"
+
+
+class Row(NamedTuple):
+    """note: what it becomes, or why it does not; for a refusal, the rest of the sentence that begins with its name."""
+
+    fate: Fate
+    note: str
+    idle: tuple[Any, ...] = ()
+
+
+def carried(note: str = "", *idle: Any) -> Row:
+    return Row(Fate.CARRIED, note, idle)
+
+
+def here(note: str) -> Row:
+    return Row(Fate.HERE, note)
+
+
+def dropped(note: str, *idle: Any) -> Row:
+    return Row(Fate.DROPPED, note, idle)
+
+
+def refused(note: str, *idle: Any) -> Row:
+    return Row(Fate.REFUSED, note, idle)
+
+
+Rows = Mapping[str, Row]
+
+
+def sort_out(fields: Mapping[str, Any], rows: Rows, upstream: Upstream, names: list[str]) -> None:
+    """Looks at every top-level field before any is converted: refuses, and adds the names of what is dropped.
+    Raises Refusal."""
+    for name, value in fields.items():
+        row = rows.get(name)
+        if row is not None and row.fate in (Fate.CARRIED, Fate.HERE):
+            continue
+        if value is None:
+            continue
+        if row is None:
+            raise Refusal(name, f"is not a field that headgate can carry to {upstream.sentence}")
+        if any(value == idle and type(value) is type(idle) for idle in row.idle):
+            continue
+        if row.fate is Fate.REFUSED:
+            raise refusal(rows, name, name, upstream)
+        names.append(name)
+
+
+def refusal(rows: Rows, row: str, field: str, upstream: Upstream) -> Refusal:
+    """The refusal that a row of the table stands for. field: where it was found."""
+    return Refusal(field, f"cannot be carried to {upstream.sentence}: {rows[row].note}")
+
+
+_ONE_ANSWER = "it gives one answer to a request"
+_SERVER_SIDE = "it is run by its vendor's servers"
+_NO_AUDIO = "it has no audio"
+_VENDOR_TOOL = "it is a tool of its vendor, which other models do not know"
+_HINT = "a hint for speed or storage, which does not change the answer"
+_SAMPLING = "a preference in sampling that it does not have"
+
+#: Sampling parameters of local engines, which programs send to everything.
+_ENGINE_SAMPLING = {
+    name: dropped(_SAMPLING)
+    for name in ("min_p", "typical_p", "repetition_penalty", "repeat_penalty", "tfs_z", "mirostat", "top_a")
+}
+
+CHAT_TO_MESSAGES: Rows = {
+    "model": carried(),
+    "messages": carried(
+        "`system` and `developer` messages become `system`; those among the turns keep their place, after the user's "
+        "words, where the model takes them there (Claude since 4.8)"
+    ),
+    "messages[].content[]:text": carried(),
+    "messages[].content[]:image_url": carried("by URL, or base64 in a data URL"),
+    "messages[].content[]:file": carried("PDF or text in a data URL; becomes a `document`"),
+    "messages[].content[].file.file_id": refused("the file lies with another vendor"),
+    "messages[].content[]:refusal": carried("becomes text"),
+    "messages[].content[]:input_audio": refused(_NO_AUDIO),
+    "messages[].content[].cache_control": carried(),
+    "messages[].content[].prompt_cache_breakpoint": dropped(_HINT),
+    "messages[].cache_control": carried("onto its last block"),
+    "messages[].annotations": dropped("an assistant's words go back without their citations"),
+    "messages[].provider_specific_fields": dropped("another program's notes"),
+    "messages[].name": dropped("messages has no names of participants"),
+    "messages[].refusal": carried("becomes text"),
+    "messages[].reasoning_content": carried("where `reasoning_details` hold its signature; else dropped"),
+    "messages[].reasoning": carried("another name of `reasoning_content`"),
+    "messages[].reasoning_details": carried("thinking that this vendor signed goes back to it"),
+    "messages[].tool_calls": carried(),
+    "messages[].tool_calls[]:custom": refused("it has no tools of type `custom`"),
+    "messages[].tool_calls[].index": dropped("left over from a stream"),
+    "messages[].tool_calls[].extra_content": dropped("another vendor's notes"),
+    "messages[].function_call": refused("use `tool_calls`"),
+    "messages[]:function": refused("use messages of role `tool`"),
+    "messages[].audio": refused(_NO_AUDIO),
+    "max_tokens": carried("without one, 16,384 is sent or the most that the model writes, since messages demands one"),
+    "max_completion_tokens": carried("becomes `max_tokens`"),
+    "stream": carried(),
+    "stream_options": carried("`include_usage`"),
+    "stream_options.include_obfuscation": dropped("headgate's streams have no padding", False),
+    "stream_options.continuous_usage_stats": dropped("the usage comes once, at the end", False),
+    "temperature": carried("above 1 it becomes 1; dropped for models that take none, and beside thinking"),
+    "top_p": carried("dropped for models that take none, or not beside `temperature`, and below 0.95 beside thinking"),
+    "top_k": carried("dropped for models that take none, and beside thinking"),
+    "stop": carried("becomes `stop_sequences`; one of white space alone is refused"),
+    "tools": carried("without them, those that were called before are told, and may not be called"),
+    "tools[].cache_control": carried(),
+    "tools[].function.strict": carried("dropped where the model has no strict tools, or none of this schema"),
+    "tools[].function.parameters": carried(
+        "in a strict tool limits of numbers and lengths go into descriptions, and then it is named as dropped"
+    ),
+    "tools[]:custom": refused("it has no tools of type `custom`"),
+    "tool_choice": carried("without `tools` it is left out"),
+    "tool_choice:allowed_tools": refused("it cannot choose among some of its tools"),
+    "tool_choice:custom": refused("it has no tools of type `custom`"),
+    "parallel_tool_calls": carried("false becomes `disable_parallel_tool_use`"),
+    "response_format": carried(
+        "becomes `output_config.format`, or a tool that must be called where the model has no such form, or none of "
+        "this schema; beside a tool of the client that must be called it is left to a later turn"
+    ),
+    "response_format.json_schema.schema": carried(
+        "objects are closed; limits of numbers and lengths go into descriptions, and then it is named as dropped"
+    ),
+    "response_format.json_schema.strict": carried("the form is always kept as strictly as the model can"),
+    "reasoning_effort": carried(
+        "becomes `output_config.effort`, or `thinking` with a budget, by the model; thinking is dropped beside a tool "
+        "that must be called, and a budget for a limit of 1,024 or for a turn that went on without thinking"
+    ),
+    "thinking": carried("as it is; dropped beside a tool that must be called"),
+    "user": carried("becomes `metadata.user_id`, a digest where it is above 256 characters"),
+    "safety_identifier": carried("becomes `metadata.user_id`, before `user`, which is dropped then"),
+    "n": refused(_ONE_ANSWER, 1),
+    "logprobs": refused("it tells no probabilities", False),
+    "top_logprobs": refused("it tells no probabilities", 0),
+    "logit_bias": refused("it has no bias on tokens", {}),
+    "functions": refused("use `tools`", []),
+    "function_call": refused("use `tool_choice`", "none"),
+    "modalities": refused(_NO_AUDIO, ["text"]),
+    "audio": refused(_NO_AUDIO),
+    "web_search_options": refused(_SERVER_SIDE),
+    "moderation": refused(_SERVER_SIDE),
+    "seed": dropped(_SAMPLING),
+    "frequency_penalty": dropped(_SAMPLING, 0, 0.0),
+    "presence_penalty": dropped(_SAMPLING, 0, 0.0),
+    "prediction": dropped(_HINT),
+    "metadata": dropped("labels for the vendor's storage", {}),
+    "store": dropped(_HINT, False),
+    "service_tier": dropped(_HINT, "auto", "default"),
+    "verbosity": dropped("a preference in style", "medium"),
+    "prompt_cache_key": dropped(_HINT),
+    "prompt_cache_options": dropped(_HINT),
+    "prompt_cache_retention": dropped(_HINT),
+    **_ENGINE_SAMPLING,
+}
+
+MESSAGES_TO_CHAT: Rows = {
+    "model": carried(),
+    "messages": carried(),
+    "messages[].content[]:text": carried(),
+    "messages[].content[]:image": carried("by URL or base64"),
+    "messages[].content[]:document": carried("PDF in base64 becomes a `file`; text becomes text"),
+    "messages[].content[]:search_result": carried("becomes text"),
+    "messages[].content[]:thinking": carried(
+        "becomes `reasoning_content`; dropped where the upstream refuses it (OpenAI itself)"
+    ),
+    "messages[].content[]:redacted_thinking": dropped("only the vendor that wrote it can read it"),
+    "messages[].content[]:tool_use": carried(),
+    "messages[].content[]:tool_result": carried(
+        "its images and files follow in a message of the user; an error is marked in text"
+    ),
+    **{
+        f"messages[].content[]:{kind}": refused(_SERVER_SIDE)
+        for kind in (
+            "server_tool_use",
+            "web_search_tool_result",
+            "web_fetch_tool_result",
+            "code_execution_tool_result",
+            "bash_code_execution_tool_result",
+            "text_editor_code_execution_tool_result",
+            "tool_search_tool_result",
+            "mcp_tool_use",
+            "mcp_tool_result",
+            "container_upload",
+        )
+    },
+    "messages[].content[].content[]:tool_reference": refused("it has no search for tools"),
+    "messages[].content[].content[]:browser_state": refused(_VENDOR_TOOL),
+    "messages[].content[].source:file": refused("the file lies with another vendor"),
+    "messages[].content[]:document.source:url": refused("it takes no documents by URL"),
+    "messages[].content[].cache_control": dropped(_HINT),
+    "messages[].content[].citations": dropped("chat has no citations of documents", {"enabled": False}, []),
+    "messages[].content[].transformations": dropped("says how its vendor scales an image", {}),
+    "messages[].content[].caller": dropped("says which of its vendor's tools made the call", {"type": "direct"}),
+    "messages[].content[].toolset_name": refused(_VENDOR_TOOL),
+    "system": carried("becomes the first message"),
+    "system[].cache_control": dropped(_HINT),
+    "system[].citations": dropped("chat has no citations of documents", []),
+    "max_tokens": carried("`max_completion_tokens` where the upstream honours only that"),
+    "stream": carried(),
+    "stop_sequences": carried("becomes `stop`; OpenAI itself takes four at most"),
+    "temperature": carried("not sent to OpenAI's reasoning models, and then dropped"),
+    "top_p": carried("not sent to OpenAI's reasoning models, and then dropped"),
+    "top_k": carried("dropped where the upstream refuses it (OpenAI itself, and its reasoning models)"),
+    "tools": carried(),
+    "tools[]:server": refused(_VENDOR_TOOL),
+    "tools[].cache_control": dropped(_HINT),
+    "tools[].defer_loading": dropped("it has no search for tools: all are offered at once", False),
+    "tools[].allowed_callers": dropped("it has no tools that call others", ["direct"]),
+    "tools[].input_examples": dropped("chat has no examples of a tool's input", []),
+    "tools[].eager_input_streaming": dropped(_HINT, False),
+    "tool_choice": carried("`disable_parallel_tool_use` becomes `parallel_tool_calls`"),
+    "thinking": carried("its budget becomes `reasoning_effort`; dropped where a model of OpenAI does not reason"),
+    "thinking.display": dropped("what was thought is shown as the upstream shows it", "summarized"),
+    "thinking.block_binding": dropped("no thinking is checked against the conversation", {}),
+    "output_config": carried("`effort` becomes `reasoning_effort`, `format` `response_format`"),
+    "output_config.effort": carried(
+        "dropped where a model of OpenAI does not reason, and where `thinking` is disabled"
+    ),
+    "output_config.task_budget": dropped("a hint for the pace of work"),
+    "output_format": carried("becomes `response_format`"),
+    "metadata": carried("`user_id` becomes `user`; OpenAI itself is sent a digest of one above 64 characters"),
+    "metadata.*": dropped("labels for the vendor"),
+    "container": refused(_SERVER_SIDE),
+    "mcp_servers": refused(_SERVER_SIDE, []),
+    "inference_geo": refused("it cannot be told where to compute"),
+    "cache_control": dropped(_HINT),
+    "context_management": dropped("edits of the conversation on the vendor's side"),
+    "diagnostics": dropped(_HINT),
+    "service_tier": dropped(_HINT, "auto", "standard_only"),
+    "speed": dropped(_HINT, "standard"),
+    "user_profile_id": dropped("names an account at another vendor"),
+    "workspace_id": dropped("names an account at another vendor"),
+}
+
+CHAT_TO_RESPONSES: Rows = {
+    "model": carried(),
+    "messages": carried("becomes `input`"),
+    "messages[].content[]:text": carried(),
+    "messages[].content[]:image_url": carried(),
+    "messages[].content[]:file": carried("in a data URL"),
+    "messages[].content[].file.file_id": carried("to OpenAI itself, where the file lies; refused elsewhere"),
+    "messages[].content[]:refusal": carried("becomes text"),
+    "messages[].content[]:input_audio": refused(_NO_AUDIO),
+    "messages[].content[].cache_control": dropped(_HINT),
+    "messages[].content[].prompt_cache_breakpoint": carried(
+        "dropped from an assistant's words, which go as one string"
+    ),
+    "messages[].cache_control": dropped(_HINT),
+    "messages[].annotations": dropped("an assistant's words go back without their citations"),
+    "messages[].provider_specific_fields": dropped("another program's notes"),
+    "messages[].name": dropped("responses has no names of participants"),
+    "messages[].refusal": carried("becomes text"),
+    "messages[].reasoning_content": carried("where `reasoning_details` hold the vendor's own form; else dropped"),
+    "messages[].reasoning": carried("another name of `reasoning_content`"),
+    "messages[].reasoning_details": carried("reasoning that this vendor encrypted goes back to it"),
+    "messages[].tool_calls": carried(),
+    "messages[].tool_calls[]:custom": carried(),
+    "messages[].tool_calls[].index": dropped("left over from a stream"),
+    "messages[].tool_calls[].extra_content": dropped("another vendor's notes"),
+    "messages[].function_call": refused("use `tool_calls`"),
+    "messages[]:function": refused("use messages of role `tool`"),
+    "messages[].audio": refused(_NO_AUDIO),
+    "max_tokens": carried("becomes `max_output_tokens`, 16 at least"),
+    "max_completion_tokens": carried("becomes `max_output_tokens`, 16 at least"),
+    "stream": carried(),
+    "stream_options": carried("`include_usage`"),
+    "stream_options.include_obfuscation": carried("false only; the padding ends at headgate"),
+    "stream_options.continuous_usage_stats": dropped("usage is told once, at the end"),
+    "temperature": carried("not sent to OpenAI's reasoning models, and then dropped"),
+    "top_p": carried("not sent to OpenAI's reasoning models, and then dropped"),
+    "logprobs": carried("becomes `include`", False),
+    "top_logprobs": carried(),
+    "tools": carried(),
+    "tools[].cache_control": dropped(_HINT),
+    "tools[]:custom": carried(),
+    "tool_choice": carried(),
+    "tool_choice:allowed_tools": carried(),
+    "tool_choice:custom": carried(),
+    "parallel_tool_calls": carried(),
+    "response_format": carried("becomes `text.format`"),
+    "verbosity": carried("becomes `text.verbosity`"),
+    "reasoning_effort": carried("becomes `reasoning.effort`"),
+    "metadata": carried(),
+    "user": carried(),
+    "safety_identifier": carried(),
+    "service_tier": carried(),
+    "prompt_cache_key": carried(),
+    "prompt_cache_options": carried(),
+    "prompt_cache_retention": carried(),
+    "moderation": carried(),
+    "n": refused(_ONE_ANSWER, 1),
+    "stop": refused("it has no stop sequences", []),
+    "logit_bias": refused("it has no bias on tokens", {}),
+    "functions": refused("use `tools`", []),
+    "function_call": refused("use `tool_choice`", "none"),
+    "modalities": refused(_NO_AUDIO, ["text"]),
+    "audio": refused(_NO_AUDIO),
+    "web_search_options": refused(_SERVER_SIDE),
+    "seed": dropped(_SAMPLING),
+    "frequency_penalty": dropped(_SAMPLING, 0, 0.0),
+    "presence_penalty": dropped(_SAMPLING, 0, 0.0),
+    "top_k": dropped(_SAMPLING),
+    "prediction": dropped(_HINT),
+    "store": dropped("nothing is stored: every request upstream says `store: false`", False),
+    "thinking": dropped("use `reasoning_effort`"),
+    **_ENGINE_SAMPLING,
+}
+
+_STORED = "headgate's responses are stateless, and nothing is stored: send the whole conversation in `input`"
+
+RESPONSES_TO_CHAT: Rows = {
+    "model": carried(),
+    "input": carried("becomes `messages`"),
+    "input[]:message": carried(),
+    "input[]:function_call": carried(),
+    "input[]:function_call_output": carried("its images follow in a message of the user"),
+    "input[]:reasoning": carried("becomes `reasoning_content` and `reasoning_details`, where the upstream takes them"),
+    "input[]:custom_tool_call": carried("to OpenAI itself; refused elsewhere"),
+    "input[]:custom_tool_call_output": carried("to OpenAI itself; refused elsewhere"),
+    "input[]:item_reference": refused(_STORED),
+    "input[]:others": refused("chat has nothing like it"),
+    "input[].phase": dropped("chat does not tell the kinds of an assistant's messages apart"),
+    "input[].namespace": dropped("chat has no namespaces of tools"),
+    "input[].caller": dropped("in chat only the model calls tools", {"type": "direct"}),
+    "input[].async": dropped("in chat every call is answered before the next turn", False),
+    "input[].*": dropped("fields of items that headgate does not know"),
+    "input[].content[]:input_text": carried(),
+    "input[].content[]:output_text": carried(),
+    "input[].content[]:refusal": carried(),
+    "input[].content[]:input_image": carried("by URL, or base64 in a data URL"),
+    "input[].content[]:input_file": carried("PDF in a data URL; becomes a `file`"),
+    "input[].content[].file_id": refused("the file lies with another vendor"),
+    "input[].content[].file_url": refused("chat has no files by URL"),
+    "input[].content[]:input_audio": refused(_NO_AUDIO),
+    "input[].content[]:others": refused("chat has nothing like it"),
+    "input[].content[]:input_file.detail": dropped("chat has no such setting for files", "auto"),
+    "input[].content[].prompt_cache_breakpoint": dropped(_HINT),
+    "input[].content[].*": dropped("fields of parts that headgate does not know"),
+    "instructions": carried("becomes the first message"),
+    "max_output_tokens": carried("becomes `max_tokens`, or `max_completion_tokens` where only that is honoured"),
+    "stream": carried(),
+    "stream_options": here("the answer is the same whatever it says"),
+    "temperature": carried("not sent to OpenAI's reasoning models, and then dropped"),
+    "top_p": carried("not sent to OpenAI's reasoning models, and then dropped"),
+    "top_logprobs": carried(),
+    "tools": carried(),
+    "tools[]:custom": carried("to OpenAI itself; refused elsewhere"),
+    "tools[]:hosted": refused(_SERVER_SIDE),
+    "tools[]:others": refused("it has no tools but functions"),
+    "tools[].defer_loading": dropped("every tool is told at once", False),
+    "tools[].async": dropped("in chat every call is answered before the next turn", False),
+    "tools[].allowed_callers": dropped("in chat only the model calls tools", ["direct"]),
+    "tools[].output_schema": dropped("chat describes no outputs of tools"),
+    "tool_choice": carried(),
+    "tool_choice:allowed_tools": carried("to OpenAI itself; refused elsewhere"),
+    "tool_choice:custom": carried("to OpenAI itself; refused elsewhere"),
+    "tool_choice:others": refused("it has no tools but functions"),
+    "parallel_tool_calls": carried(),
+    "text": carried("`format` becomes `response_format`"),
+    "text.format:others": refused("chat has no such form of output"),
+    "text.verbosity": carried("to OpenAI itself; dropped elsewhere"),
+    "reasoning": carried("`effort` becomes `reasoning_effort`; `summary` is given wherever there is one"),
+    "reasoning.effort": carried("dropped for OpenAI's models that do not reason"),
+    "reasoning.context": dropped("chat shows the model what the request holds"),
+    "reasoning.mode": dropped("chat has no modes of reasoning"),
+    "include": carried("`reasoning.encrypted_content`, `message.output_text.logprobs`; others are dropped"),
+    "metadata": here("it stands in the response"),
+    "user": carried(),
+    "safety_identifier": carried("to OpenAI itself; dropped elsewhere"),
+    "service_tier": carried("to OpenAI itself; dropped elsewhere", "auto", "default"),
+    "prompt_cache_key": carried("to OpenAI itself; dropped elsewhere"),
+    "prompt_cache_options": dropped(_HINT),
+    "prompt_cache_retention": carried("to OpenAI itself; dropped elsewhere"),
+    "previous_response_id": refused(_STORED),
+    "conversation": refused(_STORED),
+    "prompt": refused("stored prompts lie with another vendor"),
+    "background": refused("headgate has no background mode: an answer comes on the connection that asked", False),
+    "moderation": refused(_SERVER_SIDE),
+    "store": dropped(_STORED, False),
+    "truncation": dropped("a prompt that is too long is refused by the model instead", "disabled"),
+    "max_tool_calls": dropped("it counts hosted tools, and there are none"),
+    "context_management": dropped("edits of the conversation on the vendor's side", []),
+    "client_metadata": dropped("labels for the vendor's storage"),
+    "access_programs": dropped("names an account at another vendor"),
+    "image": dropped(_HINT),
+}
+
+TABLE: Mapping[tuple[Dialect, Dialect], Rows] = {
+    (Dialect.CHAT, Dialect.MESSAGES): CHAT_TO_MESSAGES,
+    (Dialect.MESSAGES, Dialect.CHAT): MESSAGES_TO_CHAT,
+    (Dialect.CHAT, Dialect.RESPONSES): CHAT_TO_RESPONSES,
+    (Dialect.RESPONSES, Dialect.CHAT): RESPONSES_TO_CHAT,
+}

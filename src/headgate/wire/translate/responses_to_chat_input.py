@@ -1,0 +1,400 @@
+"""The conversation of a responses client as chat's messages.
+
+Responses has a flat list of items where chat has messages. What one turn of the assistant left behind (reasoning, a
+message, calls) stands in several items in a row and becomes one message again, since chat demands that the results
+follow the message which holds their calls. Chat's results hold only text: their images and files follow in a message
+of the user, after the last result of the row. (On the hub they stay where they are.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+
+from headgate.wire.openai_responses import is_hosted
+from headgate.wire.translate.fields import RESPONSES_TO_CHAT, refusal
+from headgate.wire.translate.reasoning import ANTHROPIC, OPENAI, SEAL, UNSIGNED, unseal
+from headgate.wire.translate.shape import Refusal, items, string, wrong
+from headgate.wire.translate.tool_ids import for_chat
+from headgate.wire.translate.upstream import Upstream
+
+Json = dict[str, Any]
+
+#: Why what OpenAI calls a custom tool goes to no other upstream.
+NO_FREEFORM: Final = "a freeform tool cannot be asked of it"
+
+#: What an item or a part may hold that is carried, or that only keeps its vendor's books.
+_ITEM_FIELDS: Final = frozenset(
+    {
+        *("type", "id", "status", "role", "content", "call_id", "name", "arguments", "output", "input"),
+        *("summary", "encrypted_content"),
+    }
+)
+_PART_FIELDS: Final = frozenset(
+    {
+        *("type", "text", "annotations", "logprobs", "refusal"),
+        *("detail", "image_url", "file_id", "file_url", "file_data", "filename"),
+    }
+)
+
+
+def messages_of(fields: Json, upstream: Upstream, dropped: list[str]) -> list[Json]:
+    conversation = _Conversation(upstream, dropped)
+    instructions = fields.get("instructions")
+    if instructions is not None and string(instructions, "instructions"):
+        conversation.system("system", instructions)
+    given = fields.get("input")
+    if isinstance(given, str):
+        conversation.messages.append({"role": "user", "content": given})
+    else:
+        for index, item in enumerate(items(given, "input")):
+            try:
+                conversation.add(item)
+            except Refusal as fault:
+                raise fault.within(f"input[{index}]") from None
+        conversation.finish()
+    if not conversation.messages:
+        raise wrong("input", "must hold at least one item")
+    return conversation.messages
+
+
+class _Conversation:
+    """`messages`, as the items come. The last one stays open while items of the same turn may follow it."""
+
+    __slots__ = ("_attached", "_dropped", "_turn", "_unsaid", "_upstream", "messages")
+
+    def __init__(self, upstream: Upstream, dropped: list[str]) -> None:
+        self.messages: list[Json] = []
+        self._upstream = upstream
+        self._dropped = dropped
+        self._turn: Json | None = None  # the assistant's message that is open
+        self._unsaid: list[Json] = []  # reasoning items whose turn has not begun
+        self._attached: list[Json] = []  # images and files of results
+
+    def add(self, item: Json) -> None:
+        kind = item.get("type")
+        if kind is None:
+            kind = "item_reference" if "id" in item and "role" not in item else "message"
+        read = _ITEMS.get(kind) if isinstance(kind, str) else None
+        if read is None:
+            raise of_type(kind, self._upstream, "input[]")
+        if not item.keys() <= _ITEM_FIELDS:
+            _note(item, _ITEM_FIELDS, "input[].", self._dropped)
+        read(self, item)
+
+    def finish(self) -> None:
+        """Closes what is open: the assistant's turn, and the results that wait for their images."""
+        self._end_turn()
+        self._end_results()
+
+    def message(self, item: Json) -> None:
+        role, content = item.get("role"), item.get("content")
+        if role == "user":
+            self.finish()
+            self.messages.append({"role": "user", "content": self._content(content, _USER_PARTS, role)})
+        elif role == "assistant":
+            self._end_results()
+            self._say(self._content(content, _ASSISTANT_PARTS, role))
+        elif role in ("system", "developer"):
+            self.finish()
+            self.system(role, self._content(content, _SYSTEM_PARTS, role))
+        else:
+            raise wrong("role", "must be 'user', 'assistant', 'system' or 'developer'")
+
+    def system(self, role: str, content: str | list[Json]) -> None:
+        upstream = self._upstream
+        if upstream.strict or upstream.keeps_reasoning:
+            role = role if upstream.strict else "system"
+            self.messages.append({"role": role, "content": content})
+            return
+        # The templates of many local models take one system message, at the beginning, and fail on a second.
+        text = content if isinstance(content, str) else "\n\n".join([part["text"] for part in content])
+        if len(self.messages) == 1 and self.messages[0]["role"] == "system":
+            self.messages[0]["content"] += "\n\n" + text
+        else:
+            self.messages.append({"role": "system", "content": text})
+
+    def function_call(self, item: Json) -> None:
+        arguments = string(item.get("arguments"), "arguments")
+        if not arguments.strip():
+            arguments = "{}"
+        elif not _is_object(arguments):
+            raise Refusal(
+                "arguments", f"cannot be carried to {self._upstream.sentence}: they are not the JSON of an object"
+            )
+        function = {"name": name_of(item), "arguments": arguments}
+        self._call({"id": _call_id(item), "type": "function", "function": function})
+
+    def custom_tool_call(self, item: Json) -> None:
+        if not self._upstream.strict:
+            raise refused("custom_tool_call", self._upstream, NO_FREEFORM)
+        custom = {"name": name_of(item), "input": string(item.get("input"), "input")}
+        self._call({"id": _call_id(item), "type": "custom", "custom": custom})
+
+    def result(self, item: Json) -> None:
+        if item["type"] == "custom_tool_call_output" and not self._upstream.strict:
+            raise refused("custom_tool_call_output", self._upstream, NO_FREEFORM)
+        self._end_turn()
+        call_id, output = _call_id(item), item.get("output")
+        if not isinstance(output, str):
+            if not isinstance(output, list):
+                raise wrong("output", "must be a string or a list of parts")
+            parts = self._parts(output, "output", _USER_PARTS, "user")
+            output = parts if self._upstream.keeps_reasoning else self._without_images(parts, call_id)
+        self.messages.append({"role": "tool", "tool_call_id": call_id, "content": output})
+
+    def _without_images(self, parts: list[Json], call_id: str) -> str:
+        """The text of a result. What is no text is put by."""
+        attached = [part for part in parts if part["type"] != "text"]
+        texts = [part["text"] for part in parts if part["type"] == "text"]
+        if attached:
+            self._attached.append({"type": "text", "text": f"What the tool call {call_id} gave back:"})
+            self._attached += attached
+            texts = texts or ["What it gave back follows in the next message of the user."]
+        return "\n".join(texts)
+
+    def reasoning(self, item: Json) -> None:
+        if self._upstream.strict:
+            self._dropped.append("input[]:reasoning")
+            return
+        thought = _thought(item)
+        if self._turn is None:
+            self._unsaid.append(thought)
+        else:
+            self._think(self._turn, thought)
+
+    def _content(self, content: Any, kinds: frozenset[str], role: str) -> str | list[Json]:
+        if isinstance(content, str):
+            return content
+        if not isinstance(content, list):
+            raise wrong("content", "must be a string or a list of parts")
+        if len(content) == 1:
+            text = _lone_text(content[0])
+            if text is not None:
+                return text
+        parts = self._parts(content, "content", kinds, role)
+        if len(parts) == 1 and parts[0]["type"] == "text":  # what was refused, told as text
+            told: str = parts[0]["text"]
+            return told
+        return parts or ""
+
+    def _parts(self, content: list[Any], field: str, kinds: frozenset[str], role: str) -> list[Json]:
+        upstream, parts = self._upstream, []
+        for index, part in enumerate(items(content, field)):
+            kind = part.get("type")
+            try:
+                if not isinstance(kind, str) or kind not in _PARTS:
+                    raise of_type(kind, upstream, "input[].content[]")
+                if kind not in kinds:
+                    raise refused(kind, upstream, f"chat's messages of role {role!r} hold no such part")
+                if not part.keys() <= _PART_FIELDS:
+                    _note(part, _PART_FIELDS, "input[].content[].", self._dropped)
+                parts.append(_PARTS[kind](part, upstream, self._dropped))
+            except Refusal as fault:
+                raise fault.within(f"{field}[{index}]") from None
+        return parts
+
+    def _open_turn(self) -> Json:
+        turn = self._turn
+        if turn is None:
+            turn = self._turn = {"role": "assistant", "content": None}
+            self.messages.append(turn)
+            for thought in self._unsaid:
+                self._think(turn, thought)
+            self._unsaid = []
+        return turn
+
+    def _say(self, content: str | list[Json]) -> None:
+        turn = self._open_turn()
+        before = turn["content"]
+        # Two messages of one turn stay two parts: nothing says what should stand between them.
+        turn["content"] = content if before is None else _as_parts(before) + _as_parts(content)
+
+    def _call(self, call: Json) -> None:
+        self._end_results()
+        self._open_turn().setdefault("tool_calls", []).append(call)
+
+    def _think(self, turn: Json, thought: Json) -> None:
+        text, entries = thought["text"], thought["entries"]
+        if text:
+            before = turn.get("reasoning_content")
+            turn["reasoning_content"] = f"{before}\n\n{text}" if before else text
+        if entries and self._upstream.keeps_reasoning:
+            details = turn.setdefault("reasoning_details", [])
+            index = details[-1]["index"] + 1 if details else 0
+            details += [{**entry, "index": index} for entry in entries]
+        elif not text:  # only the vendor that encrypted it could read it
+            self._dropped.append("input[]:reasoning")
+
+    def _end_turn(self) -> None:
+        self._turn = None
+        if self._unsaid:  # chat has no message that says nothing
+            self._unsaid = []
+            self._dropped.append("input[]:reasoning")
+
+    def _end_results(self) -> None:
+        if self._attached:
+            self.messages.append({"role": "user", "content": self._attached})
+            self._attached = []
+
+
+_ITEMS: Final[dict[str, Callable[[_Conversation, Json], None]]] = {
+    "message": _Conversation.message,
+    "function_call": _Conversation.function_call,
+    "function_call_output": _Conversation.result,
+    "custom_tool_call": _Conversation.custom_tool_call,
+    "custom_tool_call_output": _Conversation.result,
+    "reasoning": _Conversation.reasoning,
+}
+
+
+def _thought(item: Json) -> Json:
+    """{"text": what may be read of it, "entries": its `reasoning_details`, without their index}."""
+    text = _joined(item, "content", ("reasoning_text", "text")) or _joined(item, "summary", ("summary_text",))
+    opaque = item.get("encrypted_content")
+    if not opaque or opaque == UNSIGNED:
+        return {"text": text, "entries": []}
+    if string(opaque, "encrypted_content").startswith(SEAL):
+        return {"text": text, "entries": _unsealed(text, opaque)}
+    own: Json = {"format": OPENAI}
+    if item.get("id") is not None:
+        own["id"] = string(item["id"], "id")
+    entries: list[Json] = [{"type": "reasoning.summary", "summary": text, **own}] if text else []
+    entries.append({"type": "reasoning.encrypted", "data": opaque, **own})
+    return {"text": text, "entries": entries}
+
+
+def _unsealed(text: str, opaque: str) -> list[Json]:
+    """What headgate sealed in an answer; nothing where that was unsigned, or no longer is what it was."""
+    entry = unseal(opaque)
+    if entry is None or entry.get("format") != ANTHROPIC:
+        return []
+    if isinstance(entry.get("signature"), str):
+        return [{"type": "reasoning.text", "text": text, "signature": entry["signature"], "format": ANTHROPIC}]
+    if isinstance(entry.get("data"), str):
+        return [{"type": "reasoning.encrypted", "data": entry["data"], "format": ANTHROPIC}]
+    return []
+
+
+def _joined(item: Json, field: str, kinds: tuple[str, ...]) -> str:
+    texts = []
+    for index, part in enumerate(items(item.get(field), field)):
+        if part.get("type") not in kinds:
+            raise wrong(f"{field}[{index}].type", f"must be {kinds[0]!r}")
+        texts.append(string(part.get("text"), f"{field}[{index}].text"))
+    return "\n\n".join(texts)
+
+
+# --- parts
+
+
+def _text_part(part: Json, upstream: Upstream, dropped: list[str]) -> Json:
+    return {"type": "text", "text": string(part.get("text"), "text")}
+
+
+def _lone_text(part: Any) -> str | None:
+    """The text of a part that holds nothing else: as a plain string every engine takes it, and most content is one."""
+    if isinstance(part, dict) and part.get("type") in ("input_text", "output_text") and part.keys() <= _PART_FIELDS:
+        text = part.get("text")
+        return text if isinstance(text, str) else None
+    return None
+
+
+def _refusal_part(part: Json, upstream: Upstream, dropped: list[str]) -> Json:
+    said = string(part.get("refusal"), "refusal")
+    # The engines know no such part.
+    if upstream.strict or upstream.keeps_reasoning:
+        return {"type": "refusal", "refusal": said}
+    return {"type": "text", "text": said}
+
+
+def _image_part(part: Json, upstream: Upstream, dropped: list[str]) -> Json:
+    _refuse_elsewhere(part, "file_id", upstream)
+    image: Json = {"url": string(part.get("image_url"), "image_url")}
+    if part.get("detail") is not None:
+        image["detail"] = string(part["detail"], "detail")
+    return {"type": "image_url", "image_url": image}
+
+
+def _file_part(part: Json, upstream: Upstream, dropped: list[str]) -> Json:
+    _refuse_elsewhere(part, "file_id", upstream)
+    _refuse_elsewhere(part, "file_url", upstream)
+    data = string(part.get("file_data"), "file_data")
+    file: Json = {}
+    if part.get("filename") is not None:
+        file["filename"] = string(part["filename"], "filename")
+    file["file_data"] = data if data.startswith("data:") else "data:application/pdf;base64," + data
+    if part.get("detail") not in (None, "auto"):
+        dropped.append("input[].content[]:input_file.detail")
+    return {"type": "file", "file": file}
+
+
+def _refuse_elsewhere(part: Json, field: str, upstream: Upstream) -> None:
+    if part.get(field) is not None:
+        raise refusal(RESPONSES_TO_CHAT, f"input[].content[].{field}", field, upstream)
+
+
+_PARTS: Final[dict[str, Callable[[Json, Upstream, list[str]], Json]]] = {
+    "input_text": _text_part,
+    "output_text": _text_part,
+    "refusal": _refusal_part,
+    "input_image": _image_part,
+    "input_file": _file_part,
+}
+_SYSTEM_PARTS: Final = frozenset(("input_text", "output_text"))
+_USER_PARTS: Final = _SYSTEM_PARTS | {"input_image", "input_file"}
+_ASSISTANT_PARTS: Final = _SYSTEM_PARTS | {"refusal"}
+
+
+def _as_parts(content: str | list[Json]) -> list[Json]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return content
+
+
+# --- what is not carried
+
+
+def of_type(kind: Any, upstream: Upstream, where: str) -> Refusal:
+    """A part, an item or a tool that is not carried. where: the beginning of its row."""
+    if not isinstance(kind, str):
+        return wrong("type", "must be a string")
+    row = RESPONSES_TO_CHAT.get(f"{where}:{kind}")
+    if row is None:
+        row = RESPONSES_TO_CHAT[f"{where}:hosted" if is_hosted(kind) and where == "tools[]" else f"{where}:others"]
+    return refused(kind, upstream, row.note)
+
+
+def refused(kind: str, upstream: Upstream, why: str) -> Refusal:
+    return Refusal("", f"of type {kind[:80]!r} cannot be carried to {upstream.sentence}: {why}")
+
+
+def _note(given: Json, known: frozenset[str], where: str, dropped: list[str]) -> None:
+    """Names what is left out of an item or a part; what has no row has no name that could be trusted."""
+    for name, value in given.items():
+        if name not in known and value is not None:
+            row = RESPONSES_TO_CHAT.get(where + name)
+            if row is None:
+                dropped.append(where + "*")
+            elif value not in row.idle:
+                dropped.append(where + name)
+
+
+def _is_object(arguments: str) -> bool:
+    try:
+        return isinstance(orjson.loads(arguments), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+def name_of(given: Json) -> str:
+    name = string(given.get("name"), "name")
+    if not name:
+        raise wrong("name", "must not be empty")
+    return name
+
+
+def _call_id(item: Json) -> str:
+    return for_chat(string(item.get("call_id"), "call_id"))
