@@ -54,9 +54,7 @@ class _Pump:
             raw = event if self._translating is None else self._translating.out
             if step is Step.CONTENT or step is Step.END:
                 if not self.started:
-                    self.started = True
-                    out += self._held
-                    self._held.clear()
+                    out.append(self._release())
                 out.append(raw)
                 if step is Step.END:
                     self.ended = True
@@ -85,7 +83,14 @@ class _Pump:
             return out
         self.problem = None
         self.ended = True
-        return out + closing
+        return out + self._release() + closing
+
+    def _release(self) -> bytes:
+        """What was held back until there is something to say; empty from then on."""
+        self.started = True
+        held = b"".join(self._held)
+        self._held.clear()
+        return held
 
     def _hold(self, raw: bytes, came: int) -> bool:
         """came: the upstream's bytes that it was made of, which are what is limited."""

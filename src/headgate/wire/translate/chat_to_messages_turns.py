@@ -59,7 +59,7 @@ def rest(given: Json, known: frozenset[str], place: str, upstream: Upstream, dro
             continue
         row = CHAT_TO_MESSAGES.get(f"{place}.{name}")
         if row is None or row.fate is Fate.CARRIED:
-            raise Refusal(name, f"is not a field that headgate can carry to {upstream.sentence}")
+            raise Refusal(name or '""', f"is not a field that headgate can carry to {upstream.sentence}")
         if row.fate is Fate.REFUSED:
             raise refusal(CHAT_TO_MESSAGES, f"{place}.{name}", name, upstream)
         dropped.append(f"{place}.{name}")

@@ -66,7 +66,7 @@ def sort_out(fields: Mapping[str, Any], rows: Rows, upstream: Upstream, names: l
         if value is None:
             continue
         if row is None:
-            raise Refusal(name, f"is not a field that headgate can carry to {upstream.sentence}")
+            raise Refusal(name or '""', f"is not a field that headgate can carry to {upstream.sentence}")
         if any(value == idle and type(value) is type(idle) for idle in row.idle):
             continue
         if row.fate is Fate.REFUSED:

@@ -292,7 +292,7 @@ def rest(given: Mapping[str, Any], known: frozenset[str], place: str, upstream: 
             continue
         row = MESSAGES_TO_CHAT.get(f"{place}.{name}")
         if row is None:
-            raise Refusal(name, f"is not a field that headgate can carry to {upstream.sentence}")
+            raise Refusal(name or '""', f"is not a field that headgate can carry to {upstream.sentence}")
         if any(value == idle and type(value) is type(idle) for idle in row.idle):
             continue
         if row.fate is Fate.REFUSED:

@@ -127,7 +127,7 @@ def _check_tool_fields(tool: Json, known: frozenset[str], upstream: Upstream, dr
             continue
         row = RESPONSES_TO_CHAT.get(f"tools[].{name}")
         if row is None:
-            raise Refusal(name, f"is not a field that headgate can carry to {upstream.sentence}")
+            raise Refusal(name or '""', f"is not a field that headgate can carry to {upstream.sentence}")
         if value not in row.idle:
             dropped.append(f"tools[].{name}")
 

@@ -17,6 +17,8 @@ from typing import Any
 
 from headgate.errors import Problem, Reason
 
+_LONGEST_FIELD = 200
+
 
 class Refusal(ValueError):
     """The client's request cannot be carried to this upstream. field: the path of what is meant, in its dialect. why:
@@ -36,10 +38,11 @@ class Refusal(ValueError):
     def problem(self, target: str) -> Problem:
         """As an answer to the client."""
         reason = Reason.NOT_TRANSLATABLE if self.valid else Reason.BAD_REQUEST
-        said = f"'{self.field}' {self.why}" if self.field else self.why
+        field = self.field[:_LONGEST_FIELD]  # some of it may be a name that the client made up
+        said = f"'{field}' {self.why}" if field else self.why
         if self.valid and target not in said:
             said += f" (the target is {target})"
-        return Problem(reason, said, param=self.field or None)
+        return Problem(reason, said, param=field or None)
 
 
 class Malformed(ValueError):

@@ -80,7 +80,7 @@ class Translation:
 
     def _through_chat(self, fields: Json, upstream: Upstream, dropped: list[str], now_s: int) -> Json:
         first, second = _DIRECT[self.client, Dialect.CHAT], _DIRECT[Dialect.CHAT, upstream.dialect]
-        middle = hub(upstream.target, upstream.model)
+        middle = hub(upstream.target, upstream.model, upstream.dialect)
         chat = first.request(fields, middle, dropped)
         later: list[str] = []
         try:

@@ -79,12 +79,13 @@ _OPENAI_REASONING = re.compile(r"(?:^|[/.])(?:o\d|gpt-[5-9]|gpt-\d\d|codex)")
 _CLAUDE = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
 
 
-def hub(target: str, model: str) -> Upstream:
-    """The chat in the middle of a translation in two steps: it takes everything, and the second step decides."""
+def hub(target: str, model: str, spoken: Dialect = Dialect.CHAT) -> Upstream:
+    """The chat in the middle of a translation in two steps: it takes everything, and the second step decides. spoken:
+    the target's own dialect, for the client to read."""
     return Upstream(
         target,
         model,
-        Dialect.CHAT,
+        spoken,
         efforts=_OPENAI_EFFORTS,
         limit_field=MAX_COMPLETION_TOKENS,
         schema_output=True,
