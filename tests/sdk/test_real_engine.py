@@ -1,10 +1,12 @@
-"""The official SDKs through headgate to a real llama.cpp engine. Its weights are random, so what it says means nothing,
-and only what must hold for any model is checked."""
+"""The official SDKs, with their own strict parsing, through headgate to a real llama.cpp engine. It is asked in chat, and
+messages and responses are translated. Its weights are random, so what it says means nothing, and only what must hold
+for any model is checked."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import anthropic
 import openai
@@ -18,8 +20,8 @@ pytestmark = pytest.mark.real
 
 USER = [{"role": "user", "content": "How high is the water?"}]
 MODEL = "local/headgate-demo"
+STRICT: dict[str, Any] = {"_strict_response_validation": True}
 GAUGE = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}
-DIALECTS = ["openai.chat", "openai.completions", "openai.embeddings", "openai.responses", "anthropic.messages"]
 
 
 class Answer(BaseModel):
@@ -28,7 +30,7 @@ class Answer(BaseModel):
 
 @pytest.fixture(scope="module")
 def running(demo_engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    local = {"name": "local", "kind": "llamacpp", "base_url": demo_engine, "dialects": DIALECTS}
+    local = {"name": "local", "kind": "llamacpp", "base_url": demo_engine}
     gateway = RunningGateway({"providers": [local]}, tmp_path_factory.mktemp("gateway")).start()
     yield gateway
     gateway.stop()
@@ -43,19 +45,26 @@ def _only_this_test(running: RunningGateway) -> None:
 
 @pytest.fixture
 def oa(running: RunningGateway) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=running.base_url, api_key="none", max_retries=0, **STRICT) as client:
+        yield client
+
+
+@pytest.fixture
+def lenient(running: RunningGateway) -> Iterator[openai.OpenAI]:
+    """For what the engine answers itself: its completions and embeddings leave out fields of OpenAI's."""
     with openai.OpenAI(base_url=running.base_url, api_key="none", max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
 def an(running: RunningGateway) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=running.origin, api_key="none", max_retries=0) as client:
+    with anthropic.Anthropic(base_url=running.origin, api_key="none", max_retries=0, **STRICT) as client:
         yield client
 
 
 @pytest.fixture
 async def aoa(running: RunningGateway) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=running.base_url, api_key="none", max_retries=0) as client:
+    async with openai.AsyncOpenAI(base_url=running.base_url, api_key="none", max_retries=0, **STRICT) as client:
         yield client
 
 
@@ -83,16 +92,16 @@ async def test_chat_async(aoa):
     assert chunks[-1].usage.completion_tokens == 8
 
 
-def test_completions_whole_and_streamed(oa, running):
-    assert oa.completions.create(model=MODEL, prompt="The river", max_tokens=8).choices[0].text
-    chunks = list(oa.completions.create(model=MODEL, prompt="The river", max_tokens=8, stream=True))
+def test_completions_whole_and_streamed(lenient, running):
+    assert lenient.completions.create(model=MODEL, prompt="The river", max_tokens=8).choices[0].text
+    chunks = list(lenient.completions.create(model=MODEL, prompt="The river", max_tokens=8, stream=True))
     assert "".join(chunk.choices[0].text for chunk in chunks if chunk.choices)
     assert [record.usage.output_tokens for record in running.records(2)] == [8, 8]
 
 
-def test_embeddings_as_numbers_and_as_base64(oa):
-    numbers = oa.embeddings.create(model=MODEL, input=["a river", "a lake"], encoding_format="float")
-    packed = oa.embeddings.create(model=MODEL, input=["a river", "a lake"])
+def test_embeddings_as_numbers_and_as_base64(lenient):
+    numbers = lenient.embeddings.create(model=MODEL, input=["a river", "a lake"], encoding_format="float")
+    packed = lenient.embeddings.create(model=MODEL, input=["a river", "a lake"])
     assert len(numbers.data) == 2 and numbers.usage.prompt_tokens > 0
     for left, right in zip(numbers.data, packed.data, strict=True):
         assert left.embedding == pytest.approx(list(right.embedding), rel=1e-3, abs=1e-5)
@@ -133,6 +142,46 @@ def test_messages_whole_and_streamed(an, running):
         final = stream.get_final_message()
     assert final.content[0].text and final.usage.output_tokens == 16
     assert [record.usage.output_tokens for record in running.records(2)] == [16, 16]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_loop_of_tools_in_messages(an, running, stream):
+    messages: list[Any] = list(USER)
+    tools = [{"name": "read_gauge", "description": "Reads a gauge.", "input_schema": GAUGE}]
+    for turn in range(3):
+        choice = {"type": "any" if turn < 2 else "none"}
+        asked = {"model": MODEL, "max_tokens": 400, "messages": messages, "tools": tools, "tool_choice": choice}
+        if stream:
+            with an.messages.stream(**asked) as events:
+                message = events.get_final_message()
+        else:
+            message = an.messages.create(**asked)
+        calls = [block for block in message.content if block.type == "tool_use"]
+        if turn == 2:
+            assert not calls and message.content
+            break
+        assert message.stop_reason == "tool_use" and {call.name for call in calls} == {"read_gauge"}
+        assert all(isinstance(call.input["place"], str) for call in calls)
+        results = [{"type": "tool_result", "tool_use_id": call.id, "content": "1.20 m"} for call in calls]
+        messages += [message.to_param(), {"role": "user", "content": results}]
+    assert {record.attempts[0].translated_to for record in running.records(3)} == {"openai.chat"}
+
+
+def test_a_tool_and_a_form_in_responses(oa):
+    tool = {"type": "function", "name": "read_gauge", "parameters": GAUGE, "strict": False}
+    asked = {"model": MODEL, "input": "How high?", "tools": [tool], "tool_choice": "required", "max_output_tokens": 400}
+    with oa.responses.stream(**asked) as stream:
+        streamed = stream.get_final_response()
+    for response in (oa.responses.create(**asked), streamed):
+        calls = [item for item in response.output if item.type == "function_call"]
+        assert calls and isinstance(json.loads(calls[0].arguments)["place"], str)
+    outputs = [{"type": "function_call_output", "call_id": call.call_id, "output": "1.20 m"} for call in calls]
+    again = [call.model_dump(exclude_none=True, exclude={"parsed_arguments"}) for call in calls]
+    items: list[Any] = [*USER, *again, *outputs]
+    assert oa.responses.create(model=MODEL, input=items, max_output_tokens=16).output
+    assert isinstance(
+        oa.responses.parse(model=MODEL, input="?", text_format=Answer, max_output_tokens=400).output_parsed, Answer
+    )
 
 
 def test_tokens_are_counted(an):

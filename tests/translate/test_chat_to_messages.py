@@ -464,6 +464,32 @@ def test_whatever_the_order_results_come_first_and_nothing_is_empty(messages, mo
     assert str(body).count("'s'") == said.count("'s'") and str(made).count("'1'") == said.count("'1'")
 
 
+def test_results_come_first_in_every_turn():
+    turn = [ai(tool_calls=[call()]), user("Quick!"), result(content="1"), user("Well?"), result(content="2")]
+    for message in turns(*HELLO, *turn, *turn, *turn)[2::2]:
+        kinds = [block["type"] for block in message["content"]]
+        assert kinds == ["tool_result", "tool_result", "text", "text"]
+        assert [block["content"] for block in message["content"][:2]] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("model", "stays"),
+    [
+        (OTHER, False),
+        (HAIKU, False),
+        ("claude-opus-4-6", False),
+        ("claude-opus-4-7", False),
+        ("claude-opus-4-8", True),
+        ("claude-sonnet-5", True),
+    ],
+)
+def test_a_later_prompt_keeps_its_place_where_the_model_takes_it(model, stays):
+    body, _ = sent(model, messages=[user("a"), ai("b"), user("c"), {"role": "developer", "content": "d"}])
+    assert ([m["role"] for m in body["messages"]][3:], body.get("system")) == (
+        (["system"], None) if stays else ([], "d")
+    )
+
+
 def test_a_later_prompt_without_words_of_the_user_before_it_joins_the_others():
     made, _ = sent(OPUS, messages=[user("a"), ai("b"), {"role": "system", "content": "c"}, ai("d")])
     assert made["system"] == "c" and [m["role"] for m in made["messages"]] == ["user", "assistant"]
@@ -577,7 +603,7 @@ def test_what_an_answer_held_goes_back_as_it_was():
 
 
 @pytest.mark.parametrize("effort", EFFORTS)
-@pytest.mark.parametrize("limit", [None, 1, 1024, 1025, 2000, 5000, 30_000, 100_000])
+@pytest.mark.parametrize("limit", [None, 1, 1024, 1025, 2000, 4096, 8192, 30_000, 100_000])
 @pytest.mark.parametrize("model", [HAIKU, "claude-opus-4-1", "claude-opus-4-5", OTHER])
 def test_a_budget_always_fits_below_the_limit(effort, limit, model):
     body, dropped = sent(model, reasoning_effort=effort, **({} if limit is None else {"max_tokens": limit}))
@@ -724,6 +750,14 @@ def test_a_form_that_is_a_tool_is_asked_for(choice, tools, made):
     assert body["tools"][-1]["input_schema"] == LEVEL and "output_config" not in body
 
 
+@pytest.mark.parametrize("inner", [{"anyOf": [LEVEL]}, {"type": "object", "anyOf": [LEVEL]}, {"type": "string"}, {}])
+def test_what_cannot_be_a_tools_input_is_wrapped(inner):
+    roots = {"$defs": {"A": LEVEL}}
+    body, _ = sent(OLD, response_format=form(inner | roots))
+    wrapped = {"type": "object", "properties": {"value": inner}, "required": ["value"], **roots}
+    assert body["tools"][0]["input_schema"] == wrapped
+
+
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "f"}}])
 def test_a_tool_that_the_client_wants_called_comes_before_a_form(choice):
     body, _ = sent(OLD, tools=[TOOL], tool_choice=choice, response_format=form(LEVEL))
@@ -733,6 +767,12 @@ def test_a_tool_that_the_client_wants_called_comes_before_a_form(choice):
 def test_one_call_at_a_time_holds_beside_a_form():
     body, _ = sent(OLD, tools=[TOOL], parallel_tool_calls=False, response_format=form(LEVEL))
     assert body["tool_choice"] == {"type": "any", "disable_parallel_tool_use": True}
+
+
+def test_one_call_at_a_time_is_not_asked_for_where_there_is_none():
+    assert sent(tools=[TOOL], tool_choice="none", parallel_tool_calls=False)[0]["tool_choice"] == {"type": "none"}
+    assert "tool_choice" not in sent(parallel_tool_calls=False)[0]
+    assert "tool_choice" not in sent(tools=[TOOL], parallel_tool_calls=True)[0]
 
 
 def test_tools_of_earlier_turns_are_told_only_where_there_are_no_others():
@@ -1053,6 +1093,22 @@ def test_blocks_that_are_open_at_the_same_time_do_not_mix():
     events = [_start(), _block(0, call_a), _block(1, call_b), _delta(1, "input_json_delta", partial_json='{"b":')]
     events += [_stop(0), _delta(1, "input_json_delta", partial_json="1}"), _finish("tool_use"), _stop(1)]
     assert [one[2] for one in heard(chat_to_messages_stream(events))["calls"]] == ["{}", '{"b":1}']
+
+
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("pieces", [[], [""], [" ", "\n"]])
+def test_a_call_without_arguments_has_an_empty_object_in_the_end(pieces, closed):
+    events = [_start(), _block(0, {"type": "tool_use", "id": "a", "name": "f", "input": {}})]
+    events += [_delta(0, "input_json_delta", partial_json=piece) for piece in pieces]
+    events += [_stop(0), _finish("end_turn")] if closed else [_finish("end_turn"), _stop(0)]
+    said = heard(chat_to_messages_stream(events))
+    assert orjson.loads(said["calls"][0][2]) == {} and said["finish"] == "tool_calls"
+
+
+def test_a_sequence_that_stops_a_call_is_not_a_call_to_be_made():
+    events = [_start(), _block(0, {"type": "tool_use", "id": "a", "name": "f", "input": {}})]
+    events += [_delta(0, "input_json_delta", partial_json='{"a":'), _stop(0), _finish("stop_sequence")]
+    assert heard(chat_to_messages_stream(events))["finish"] == "stop"
 
 
 def test_nothing_comes_of_a_delta_that_says_nothing():

@@ -276,6 +276,7 @@ CARRIED: dict[str, tuple[Json, Upstream]] = {
     "input": ({"input": "Hello"}, LOCAL),
     "input[]:message": (item("message", role="user", content="Hello"), LOCAL),
     "input[]:function_call": (item("function_call", call_id="c", name="f", arguments="{}"), LOCAL),
+    "input[].namespace": (item("function_call", call_id="c", name="f", namespace="n", arguments="{}"), LOCAL),
     "input[]:function_call_output": (item("function_call_output", call_id="c", output="x"), LOCAL),
     "input[]:reasoning": (
         {
@@ -304,6 +305,7 @@ CARRIED: dict[str, tuple[Json, Upstream]] = {
     "top_logprobs": ({"top_logprobs": 2}, LOCAL),
     "tools": ({"tools": [F]}, LOCAL),
     "tools[]:custom": ({"tools": [C]}, OPENAI_GPT),
+    "tools[]:namespace": ({"tools": [{"type": "namespace", "name": "n", "description": "", "tools": [F]}]}, LOCAL),
     "tool_choice": ({"tools": [F], "tool_choice": "required"}, LOCAL),
     "tool_choice:allowed_tools": (
         {"tools": [F], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [F]}},
@@ -336,7 +338,7 @@ REFUSED: dict[str, tuple[Json, str]] = {
     "input[].content[]:input_audio": (part("input_audio"), "input[0].content[0]"),
     "input[].content[]:others": (part("computer_screenshot"), "input[0].content[0]"),
     "tools[]:hosted": ({"tools": [F, {"type": "web_search_preview"}]}, "tools[1]"),
-    "tools[]:others": ({"tools": [{"type": "namespace", "name": "n", "tools": []}]}, "tools[0]"),
+    "tools[]:others": ({"tools": [{"type": "local_shell"}]}, "tools[0]"),
     "tool_choice:others": ({"tools": [F], "tool_choice": {"type": "file_search"}}, "tool_choice"),
     "text.format:others": ({"text": {"format": {"type": "grammar"}}}, "text.format"),
     "previous_response_id": ({"previous_response_id": "resp_1"}, "previous_response_id"),
@@ -348,7 +350,6 @@ REFUSED: dict[str, tuple[Json, str]] = {
 CALL = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
 DROPPED: dict[str, Json] = {
     "input[].phase": {"input": [{**USER, "content": "x", "phase": "commentary"}]},
-    "input[].namespace": {"input": [{**CALL, "namespace": "n"}]},
     "input[].caller": {"input": [{**CALL, "caller": {"type": "program", "caller_id": "p"}}]},
     "input[].async": {"input": [{**CALL, "async": True}]},
     "input[].*": {"input": [{**USER, "content": "x", "made\r\nup": 1}]},

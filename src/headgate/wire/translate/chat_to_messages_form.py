@@ -203,11 +203,11 @@ class Answering:
             self._begun = True
             text = text[opening.end() :]
         # The last bracket is the wrapping's, and only the end tells which was the last.
-        sure = text.rstrip(_BLANKS)
-        if sure.endswith("}"):
-            sure = sure[:-1].rstrip(_BLANKS)
-        self._held = text[len(sure) :]
-        return sure
+        sure = text.rfind("}")
+        if sure < 0 or text[sure + 1 :].strip(_BLANKS):
+            sure = len(text)
+        self._held = text[sure:]
+        return text[:sure]
 
     def finish(self, cut: bool) -> str:
         """The rest, once the answer has ended. cut: whether by its limit. Raises Malformed."""

@@ -30,6 +30,7 @@ NAMES: dict[str, str] = {
     "reasoning_effort": "thinking",
     "response_format": "output_config",
     "parallel_tool_calls": "tool_choice",
+    "messages[].reasoning_content": "messages[].content[]:thinking",
     "user": "metadata",
 }
 

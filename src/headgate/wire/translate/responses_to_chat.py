@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from headgate.wire.translate.asked import Asked
 from headgate.wire.translate.fields import RESPONSES_TO_CHAT, sort_out
+from headgate.wire.translate.namespaces import joined
 from headgate.wire.translate.reasoning import EFFORTS, nearest
 from headgate.wire.translate.responses_to_chat_input import NO_FREEFORM, messages_of, name_of, of_type, refused
 from headgate.wire.translate.responses_to_chat_stream import ENCRYPTED_REASONING, LOGPROBS, Stream
@@ -28,9 +29,11 @@ NAMES: dict[str, str] = {
     "verbosity": "text",
     "reasoning_effort": "reasoning",
     "logprobs": "include",
+    "messages[].reasoning_content": "input[]:reasoning",
 }
 
 _FUNCTION_FIELDS: Final = frozenset(("type", "name", "description", "parameters", "strict"))
+_NAMESPACE_FIELDS: Final = frozenset(("type", "name", "description", "tools"))
 _CUSTOM_FIELDS: Final = frozenset(("type", "name", "description", "format"))
 
 
@@ -72,7 +75,11 @@ def _tools(fields: Json, upstream: Upstream, dropped: list[str], sent: Json) -> 
     tools = []
     for index, tool in enumerate(items(fields.get("tools"), "tools")):
         try:
-            tools.append(_tool(tool, upstream, dropped))
+            tools += (
+                _namespace(tool, upstream, dropped)
+                if tool.get("type") == "namespace"
+                else ([_tool(tool, upstream, dropped)])
+            )
         except Refusal as fault:
             raise fault.within(f"tools[{index}]") from None
     choice = fields.get("tool_choice")
@@ -89,6 +96,27 @@ def _tools(fields: Json, upstream: Upstream, dropped: list[str], sent: Json) -> 
         sent["tool_choice"] = choice
     if parallel is not None:
         sent["parallel_tool_calls"] = parallel
+
+
+def _namespace(space: Json, upstream: Upstream, dropped: list[str]) -> list[Json]:
+    """Its functions, each by its joined name and with what is said of them all."""
+    _check_tool_fields(space, _NAMESPACE_FIELDS, upstream, dropped)
+    name, about = name_of(space), space.get("description")
+    about = "" if about is None else string(about, "description")
+    tools = []
+    for index, tool in enumerate(items(space.get("tools"), "tools")):
+        try:
+            if tool.get("type") != "function":
+                raise of_type(tool.get("type"), upstream, "tools[]")
+            made = _tool(tool, upstream, dropped)
+        except Refusal as fault:
+            raise fault.within(f"tools[{index}]") from None
+        function = made["function"]
+        function["name"] = joined(name, function["name"])
+        if about:
+            function["description"] = "\n\n".join(filter(None, (about, function.get("description"))))
+        tools.append(made)
+    return tools
 
 
 def _tool(tool: Json, upstream: Upstream, dropped: list[str]) -> Json:

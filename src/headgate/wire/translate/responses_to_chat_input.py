@@ -15,6 +15,7 @@ import orjson
 
 from headgate.wire.openai_responses import is_hosted
 from headgate.wire.translate.fields import RESPONSES_TO_CHAT, refusal
+from headgate.wire.translate.namespaces import joined
 from headgate.wire.translate.reasoning import ANTHROPIC, OPENAI, SEAL, UNSIGNED, unseal
 from headgate.wire.translate.shape import Refusal, items, string, wrong
 from headgate.wire.translate.tool_ids import for_chat
@@ -28,7 +29,7 @@ NO_FREEFORM: Final = "a freeform tool cannot be asked of it"
 #: What an item or a part may hold that is carried, or that only keeps its vendor's books.
 _ITEM_FIELDS: Final = frozenset(
     {
-        *("type", "id", "status", "role", "content", "call_id", "name", "arguments", "output", "input"),
+        *("type", "id", "status", "role", "content", "call_id", "name", "namespace", "arguments", "output", "input"),
         *("summary", "encrypted_content"),
     }
 )
@@ -124,7 +125,10 @@ class _Conversation:
             raise Refusal(
                 "arguments", f"cannot be carried to {self._upstream.sentence}: they are not the JSON of an object"
             )
-        function = {"name": name_of(item), "arguments": arguments}
+        name = name_of(item)
+        if item.get("namespace") is not None:
+            name = joined(string(item["namespace"], "namespace"), name)
+        function = {"name": name, "arguments": arguments}
         self._call({"id": _call_id(item), "type": "function", "function": function})
 
     def custom_tool_call(self, item: Json) -> None:

@@ -153,17 +153,18 @@ CALL_ID_PREFIX: Final = {"function_call": "fc", "custom_tool_call": "ctc"}
 class Call:
     """index, given_id: as the upstream says them. name: empty as long as it is not known, and then nothing is told."""
 
-    __slots__ = ("_id", "_pieces", "_place", "_writer", "call_id", "given_id", "index", "kind", "name")
+    __slots__ = ("_id", "_namespace", "_pieces", "_place", "_writer", "call_id", "given_id", "index", "kind", "name")
 
     def __init__(self, writer: Writer, index: Any, given_id: str, kind: str) -> None:
         self._writer = writer
         self.index, self.given_id, self.kind = index, given_id, kind
-        self.name = self.call_id = self._id = ""
+        self.name = self.call_id = self._id = self._namespace = ""
         self._place = 0
         self._pieces: list[str] = []
 
-    def announce(self, place: int, item_id: str, call_id: str, name: str) -> None:
-        self._place, self._id, self.call_id, self.name = place, item_id, call_id, name
+    def announce(self, place: int, item_id: str, call_id: str, name: str, namespace: str) -> None:
+        """namespace: empty for a tool outside of any."""
+        self._place, self._id, self.call_id, self.name, self._namespace = place, item_id, call_id, name, namespace
         self._writer.write("response.output_item.added", output_index=place, item=self._item("in_progress", ""))
         held, self._pieces = "".join(self._pieces), []
         if held:
@@ -203,6 +204,8 @@ class Call:
         head = {"id": self._id, "type": self.kind}
         if self.kind == "function_call":  # the other has no status
             head["status"] = status
+        if self._namespace:
+            head["namespace"] = self._namespace
         return {**head, _CALLS[self.kind][0]: said, "call_id": self.call_id, "name": self.name}
 
     def _tell(self, what: str, **fields: Any) -> None:

@@ -18,6 +18,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from headgate.wire.translate.asked import Asked
+from headgate.wire.translate.namespaces import offered
 from headgate.wire.translate.reasoning import ANTHROPIC, OPENAI, ThinkTags, seal
 from headgate.wire.translate.responses_to_chat_items import CALL_ID_PREFIX, Call, Message, Reasoning, Writer
 from headgate.wire.translate.shape import Malformed
@@ -58,6 +59,7 @@ class Stream:
         self._closed_ids: set[str] = set()  # of calls, as the upstream says them
         self._closed_indexes: set[Any] = set()
         self._calls = 0
+        self._offered = offered(asked.fields.get("tools"))
 
     def on(self, event: Json) -> list[Json]:
         out = self._writer.out = []
@@ -259,7 +261,8 @@ class Stream:
             if not call_id or call_id in self._closed_ids:
                 call_id = made_up(self._response["id"], self._calls)
             prefix = CALL_ID_PREFIX[call.kind]
-            call.announce(len(self._output), self._item_id(prefix), call_id, name)
+            namespace, own = self._offered.get(name) or ("", name)
+            call.announce(len(self._output), self._item_id(prefix), call_id, own, namespace)
 
     def _call_of(self, piece: Json, name: str, kind: str) -> Call:
         """The call that a piece belongs to.
@@ -368,11 +371,17 @@ def _response(event: Json, asked: Asked, response_id: str) -> Json:
 
 def _told(tool: Json) -> Json:
     """A tool of the request, as the response says it again."""
-    fields = ("type", "name", "description", "parameters", "strict") if tool["type"] == "function" else _CUSTOM
-    return {field: tool.get(field) for field in fields}
+    told = {field: tool.get(field) for field in _TOLD[tool["type"]]}
+    if tool["type"] == "namespace":
+        told["tools"] = [_told(function) for function in tool.get("tools") or ()]
+    return told
 
 
-_CUSTOM: Final = ("type", "name", "description", "format")
+_TOLD: Final = {
+    "function": ("type", "name", "description", "parameters", "strict"),
+    "custom": ("type", "name", "description", "format"),
+    "namespace": ("type", "name", "description"),
+}
 _PREFIX: Final = re.compile(r"\A(?:(?:chatcmpl|resp|msg|gen)[-_])+")
 _SUFFIX: Final = re.compile(r"[A-Za-z0-9_-]{16,48}\Z")
 

@@ -104,6 +104,8 @@ class Translation:
 
 def _renamed(field: str, names: dict[str, str]) -> str:
     """A path of the chat in the middle, begun with the name that the client knows."""
+    if field in names:
+        return names[field]
     head, dot, rest = field.partition(".")
     name, bracket, index = head.partition("[")
     return names.get(name, name) + bracket + index + dot + rest
