@@ -1,4 +1,4 @@
-"""The official SDKs, with their own strict parsing, through headgate to a real llama.cpp engine. It is asked in chat, and
+"""The official SDKs, with their own strict parsing, through headgate to a real llama.cpp engine. It is asked in chat;
 messages and responses are translated. Its weights are random, so what it says means nothing, and only what must hold
 for any model is checked."""
 

@@ -1188,7 +1188,11 @@ def test_refusals_and_dropped_fields_have_the_names_that_a_client_of_responses_k
     fields = {"model": HAIKU, "input": "Hello", "top_logprobs": 2}
     with pytest.raises(Refusal) as caught:
         translate(Dialect.RESPONSES, Dialect.MESSAGES, fields)
-    assert caught.value.field == "top_logprobs" or caught.value.field == "include"
+    assert caught.value.field == "top_logprobs"
+    with pytest.raises(Refusal) as caught:
+        fields = {"model": HAIKU, "input": "Hello", "include": ["message.output_text.logprobs"]}
+        translate(Dialect.RESPONSES, Dialect.MESSAGES, fields)
+    assert caught.value.field == "include[]:message.output_text.logprobs"
     fields = {"model": HAIKU, "input": "Hello", "reasoning": {"effort": "low"}, "max_output_tokens": 100}
     assert translate(Dialect.RESPONSES, Dialect.MESSAGES, fields).dropped == ("reasoning",)
 

@@ -276,6 +276,7 @@ CARRIED: dict[str, tuple[Json, Upstream]] = {
     "input": ({"input": "Hello"}, LOCAL),
     "input[]:message": (item("message", role="user", content="Hello"), LOCAL),
     "input[]:function_call": (item("function_call", call_id="c", name="f", arguments="{}"), LOCAL),
+    "include[]:message.output_text.logprobs": ({"include": ["message.output_text.logprobs"]}, LOCAL),
     "input[].namespace": (item("function_call", call_id="c", name="f", namespace="n", arguments="{}"), LOCAL),
     "input[]:function_call_output": (item("function_call_output", call_id="c", output="x"), LOCAL),
     "input[]:reasoning": (

@@ -26,9 +26,9 @@ NAMES: dict[str, str] = {
     "max_tokens": "max_output_tokens",
     "max_completion_tokens": "max_output_tokens",
     "response_format": "text",
-    "verbosity": "text",
+    "verbosity": "text.verbosity",
     "reasoning_effort": "reasoning",
-    "logprobs": "include",
+    "logprobs": "include[]:message.output_text.logprobs",
     "messages[].reasoning_content": "input[]:reasoning",
 }
 
@@ -293,6 +293,10 @@ def _reasoning(fields: Json, upstream: Upstream, dropped: list[str], sent: Json)
 
 def _labels(fields: Json, upstream: Upstream, dropped: list[str], sent: Json) -> None:
     """What asks for more to be told, and what says who asks."""
+    most = _integer(fields, "top_logprobs")
+    if most:  # first, so that a refusal names what the client wrote
+        sent["top_logprobs"] = most
+        sent["logprobs"] = True
     asked = fields.get("include")
     if asked is not None:
         if not isinstance(asked, list) or not all(isinstance(name, str) for name in asked):
@@ -301,10 +305,6 @@ def _labels(fields: Json, upstream: Upstream, dropped: list[str], sent: Json) ->
             sent["logprobs"] = True
         if any(name not in (LOGPROBS, ENCRYPTED_REASONING) for name in asked):
             dropped.append("include")
-    most = _integer(fields, "top_logprobs")
-    if most:
-        sent["logprobs"] = True
-        sent["top_logprobs"] = most
     if fields.get("user") is not None:
         sent["user"] = string(fields["user"], "user")
     for name in ("safety_identifier", "service_tier", "prompt_cache_key", "prompt_cache_retention"):
