@@ -187,7 +187,7 @@ def test_old_models_are_not_asked_for_more_than_they_write():
 )
 def test_the_output_limit_goes_into_the_field_that_is_honoured(model, base_url, limit, strict):
     upstream = known(model, Dialect.CHAT, base_url)
-    assert (upstream.limit_field, upstream.strict) == (limit, strict)
+    assert (upstream.limit_field, upstream.is_openai) == (limit, strict)
 
 
 # --- routes --------------------------------------------------------------------------------------------------------

@@ -195,7 +195,7 @@ def _file(file: Json, upstream: Upstream, dropped: list[str]) -> Json:
     _others(file, _FILE, "messages[].content[].file", upstream, dropped)
     file_id, name = file.get("file_id"), file.get("filename")
     if file_id is not None:
-        if not upstream.strict:
+        if not upstream.is_openai:
             raise Refusal(
                 "file.file_id", f"cannot be carried to {upstream.sentence}: the file lies with another vendor"
             )
@@ -318,12 +318,12 @@ def _thoughts(message: Json, upstream: Upstream, dropped: list[str]) -> list[Jso
             if group.get("summary"):
                 item["summary"] = [{"type": "summary_text", "text": group["summary"]}]
             made.append(item)
-        elif group.get("text") and not upstream.strict:
+        elif group.get("text") and not upstream.is_openai:
             item["content"] = [{"type": "reasoning_text", "text": group["text"]}]
             made.append(item)
         else:
             left_out = True
-    if upstream.strict and upstream.sampling is not Sampling.NONE:
+    if upstream.is_openai and upstream.sampling is not Sampling.NONE:
         made, left_out = [], True
     if left_out:
         dropped.append("messages[].reasoning_content")

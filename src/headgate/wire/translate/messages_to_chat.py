@@ -62,7 +62,7 @@ def request(fields: Json, upstream: Upstream, dropped: list[str]) -> Json:
     _sample(fields, upstream, sent, dropped)
     stops = _strings(fields.get("stop_sequences"), "stop_sequences")
     if stops:
-        if upstream.strict and len(stops) > _MOST_STOPS:
+        if upstream.is_openai and len(stops) > _MOST_STOPS:
             raise Refusal("stop_sequences", f"cannot be carried to {upstream.sentence}: it takes {_MOST_STOPS} at most")
         sent["stop"] = stops
     tools = items(fields.get("tools"), "tools")
@@ -127,7 +127,7 @@ def _sample(fields: Json, upstream: Upstream, sent: Json, dropped: list[str]) ->
             raise wrong(name, "must be a number")
         if (
             upstream.sampling is Sampling.NONE
-            or (name == "top_k" and upstream.strict)
+            or (name == "top_k" and upstream.is_openai)
             or (name == "top_p" and upstream.sampling is Sampling.ONE and "temperature" in sent)
         ):
             if name == "top_k" or value != 1:
@@ -204,14 +204,14 @@ def _think(fields: Json, upstream: Upstream, sent: Json, dropped: list[str]) -> 
             budget = _whole(thinking.get("budget_tokens"), "thinking.budget_tokens")
             wanted = effort or effort_of(budget)
         elif kind == "disabled":
-            wanted = "none" if upstream.keeps_reasoning else None
+            wanted = "none" if upstream.is_hub else None
             if effort is not None:
                 dropped.append("output_config.effort")
                 effort = None
         elif kind not in ("adaptive", "between_tools"):
             raise Refusal("thinking.type", f"is not one that headgate can carry to {upstream.sentence}")
     # OpenAI refuses an effort to those of its models that do not reason.
-    if not upstream.efforts or (upstream.strict and upstream.sampling is not Sampling.NONE):
+    if not upstream.efforts or (upstream.is_openai and upstream.sampling is not Sampling.NONE):
         if kind in ("enabled", "adaptive"):
             dropped.append("thinking")
         if effort is not None:
@@ -253,7 +253,7 @@ def _identify(metadata: Any, upstream: Upstream, sent: Json, dropped: list[str])
             dropped.append("metadata.*")
             continue
         user = string(value, "metadata.user_id")
-        if upstream.strict and len(user) > _LONGEST_USER:
+        if upstream.is_openai and len(user) > _LONGEST_USER:
             user = blake2b(user.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         sent["user"] = user
 

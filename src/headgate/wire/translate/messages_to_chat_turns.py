@@ -60,7 +60,7 @@ class Turns:
                 raise refused.within(f"messages[{index}]") from None
         last, upstream = messages[-1].get("role"), self._upstream
         # What the hub leads to, a model of the responses API, would not go on with it either.
-        if last == "assistant" and (upstream.strict or upstream.keeps_reasoning):
+        if last == "assistant" and (upstream.is_openai or upstream.is_hub):
             why = "it would not continue the assistant's message, but begin another"
             raise Refusal(f"messages[{len(messages) - 1}]", f"cannot be carried to {upstream.sentence}: {why}")
         return self._out
@@ -246,7 +246,7 @@ class Turns:
         if kind == "redacted_thinking":
             self._rest(block, _REDACTED, _BLOCKS)
             data = string(block.get("data"), "data")
-            if self._upstream.keeps_reasoning:
+            if self._upstream.is_hub:
                 details.append({"type": "reasoning.encrypted", "data": data, "format": ANTHROPIC, "index": index})
             else:
                 self._dropped.append(f"{_BLOCKS}:redacted_thinking")
@@ -256,12 +256,12 @@ class Turns:
         signature = block.get("signature")
         if signature is not None:
             string(signature, "signature")
-        if self._upstream.strict:
+        if self._upstream.is_openai:
             self._dropped.append(f"{_BLOCKS}:thinking")
             return
         if text:
             thoughts.append(text)
-        if self._upstream.keeps_reasoning:
+        if self._upstream.is_hub:
             details += _details(text, signature, index)
 
     def _rest(self, given: Json, known: frozenset[str], place: str) -> None:

@@ -32,6 +32,8 @@ NAMES: dict[str, str] = {
     "messages[].reasoning_content": "input[]:reasoning",
 }
 
+#: Responses has more.
+_CHAT_TIERS: Final = ("auto", "default", "flex", "scale", "priority", "fast")
 _FUNCTION_FIELDS: Final = frozenset(("type", "name", "description", "parameters", "strict"))
 _NAMESPACE_FIELDS: Final = frozenset(("type", "name", "description", "tools"))
 _CUSTOM_FIELDS: Final = frozenset(("type", "name", "description", "format"))
@@ -134,7 +136,7 @@ def _tool(tool: Json, upstream: Upstream, dropped: list[str]) -> Json:
             function["strict"] = True
         return {"type": "function", "function": function}
     if kind == "custom":
-        if not upstream.strict:
+        if not upstream.is_openai:
             raise refused(kind, upstream, NO_FREEFORM)
         _check_tool_fields(tool, _CUSTOM_FIELDS, upstream, dropped)
         custom: Json = {"name": name_of(tool)}
@@ -183,12 +185,12 @@ def _tool_choice(choice: Any, upstream: Upstream) -> str | Json:
     if kind == "function":
         return {"type": "function", "function": {"name": name_of(choice)}}
     if kind == "custom":
-        if not upstream.strict:
+        if not upstream.is_openai:
             raise refused(kind, upstream, NO_FREEFORM)
         return {"type": "custom", "custom": {"name": name_of(choice)}}
     if kind != "allowed_tools":
         raise of_type(kind, upstream, "tool_choice")
-    if not upstream.strict:
+    if not upstream.is_openai:
         raise refused(kind, upstream, "it cannot choose among some of its tools")
     if choice.get("mode") not in ("auto", "required"):
         raise wrong("mode", "must be 'auto' or 'required'")
@@ -238,7 +240,7 @@ def _text(fields: Json, upstream: Upstream, dropped: list[str], sent: Json) -> N
                 sent["response_format"] = form
         elif name == "verbosity":
             _one_of(value, "text.verbosity", ("low", "medium", "high"))
-            if upstream.strict:
+            if upstream.is_openai:
                 sent["verbosity"] = value
             elif value != "medium":
                 dropped.append("text.verbosity")
@@ -277,7 +279,7 @@ def _reasoning(fields: Json, upstream: Upstream, dropped: list[str], sent: Json)
         if name == "effort":
             _one_of(value, "reasoning.effort", EFFORTS)
             # OpenAI's models that do not reason refuse to be asked for it.
-            mute = upstream.strict and upstream.sampling is not Sampling.NONE
+            mute = upstream.is_openai and upstream.sampling is not Sampling.NONE
             effort = None if mute else nearest(value, upstream.efforts)
             if effort is not None:
                 sent["reasoning_effort"] = effort
@@ -312,7 +314,8 @@ def _labels(fields: Json, upstream: Upstream, dropped: list[str], sent: Json) ->
         if value is None:
             continue
         string(value, name)
-        if upstream.strict or (upstream.keeps_reasoning and name == "safety_identifier"):
+        known = name != "service_tier" or value in _CHAT_TIERS
+        if (upstream.is_openai and known) or (upstream.is_hub and name == "safety_identifier"):
             sent[name] = value
         elif value not in RESPONSES_TO_CHAT[name].idle:
             dropped.append(name)

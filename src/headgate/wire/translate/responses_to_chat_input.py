@@ -106,8 +106,8 @@ class _Conversation:
 
     def system(self, role: str, content: str | list[Json]) -> None:
         upstream = self._upstream
-        if upstream.strict or upstream.keeps_reasoning:
-            role = role if upstream.strict else "system"
+        if upstream.is_openai or upstream.is_hub:
+            role = role if upstream.is_openai else "system"
             self.messages.append({"role": role, "content": content})
             return
         # The templates of many local models take one system message, at the beginning, and fail on a second.
@@ -132,13 +132,13 @@ class _Conversation:
         self._call({"id": _call_id(item), "type": "function", "function": function})
 
     def custom_tool_call(self, item: Json) -> None:
-        if not self._upstream.strict:
+        if not self._upstream.is_openai:
             raise refused("custom_tool_call", self._upstream, NO_FREEFORM)
         custom = {"name": name_of(item), "input": string(item.get("input"), "input")}
         self._call({"id": _call_id(item), "type": "custom", "custom": custom})
 
     def result(self, item: Json) -> None:
-        if item["type"] == "custom_tool_call_output" and not self._upstream.strict:
+        if item["type"] == "custom_tool_call_output" and not self._upstream.is_openai:
             raise refused("custom_tool_call_output", self._upstream, NO_FREEFORM)
         self._end_turn()
         call_id, output = _call_id(item), item.get("output")
@@ -146,7 +146,7 @@ class _Conversation:
             if not isinstance(output, list):
                 raise wrong("output", "must be a string or a list of parts")
             parts = self._parts(output, "output", _USER_PARTS, "user")
-            output = parts if self._upstream.keeps_reasoning else self._without_images(parts, call_id)
+            output = parts if self._upstream.is_hub else self._without_images(parts, call_id)
         self.messages.append({"role": "tool", "tool_call_id": call_id, "content": output})
 
     def _without_images(self, parts: list[Json], call_id: str) -> str:
@@ -160,7 +160,7 @@ class _Conversation:
         return "\n".join(texts)
 
     def reasoning(self, item: Json) -> None:
-        if self._upstream.strict:
+        if self._upstream.is_openai:
             self._dropped.append("input[]:reasoning")
             return
         thought = _thought(item)
@@ -225,7 +225,7 @@ class _Conversation:
         if text:
             before = turn.get("reasoning_content")
             turn["reasoning_content"] = f"{before}\n\n{text}" if before else text
-        if entries and self._upstream.keeps_reasoning:
+        if entries and self._upstream.is_hub:
             details = turn.setdefault("reasoning_details", [])
             index = details[-1]["index"] + 1 if details else 0
             details += [{**entry, "index": index} for entry in entries]
@@ -309,7 +309,7 @@ def _lone_text(part: Any) -> str | None:
 def _refusal_part(part: Json, upstream: Upstream, dropped: list[str]) -> Json:
     said = string(part.get("refusal"), "refusal")
     # The engines know no such part.
-    if upstream.strict or upstream.keeps_reasoning:
+    if upstream.is_openai or upstream.is_hub:
         return {"type": "refusal", "refusal": said}
     return {"type": "text", "text": said}
 

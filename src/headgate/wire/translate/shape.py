@@ -13,9 +13,14 @@ upstream's answer. Paths are put together on the way out, so that they cost noth
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import orjson
 
 from headgate.errors import Problem, Reason
+
+T = TypeVar("T")
 
 _LONGEST_FIELD = 200
 
@@ -70,6 +75,48 @@ def items(value: Any, field: str) -> list[dict[str, Any]]:
                 raise wrong(field, "must be a list of objects")
         return value
     raise wrong(field, "must be a list of objects")
+
+
+def flag(value: Any, field: str) -> bool:
+    """True or false; an absent one is false."""
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise wrong(field, "must be true or false")
+
+
+def integer(value: Any, field: str, least: int = 0) -> int | None:
+    """An integer of at least `least`, or None where it is absent."""
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        return value
+    raise wrong(field, f"must be an integer of at least {least}" if least else "must be an integer, not negative")
+
+
+def number(value: Any, field: str) -> float | None:
+    """A number as it was written, or None where it is absent."""
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise wrong(field, "must be a number")
+
+
+def each(value: Any, field: str, read: Callable[[dict[str, Any]], T]) -> list[T]:
+    """`read` of every object of a list; a refusal says which one it was about."""
+    made = []
+    for index, item in enumerate(items(value, field)):
+        try:
+            made.append(read(item))
+        except Refusal as refusal:
+            raise refusal.within(f"{field}[{index}]") from None
+    return made
+
+
+def is_object(text: str) -> bool:
+    """Whether the text is the JSON of an object."""
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def mapping(value: Any, field: str) -> dict[str, Any]:

@@ -42,20 +42,20 @@ class Thinking(Enum):
 class Upstream:
     """target: `provider/model`, for the client to read. model: what is asked for there.
 
-    strict: it refuses fields that its vendor does not document.
+    is_openai: it is OpenAI itself, or Azure: it refuses fields that it does not document, and has some of its own.
     limit_field: the name of the output limit in chat.
     sampling, thinking: see there. efforts: the levels that it knows, weakest first; none where it knows no effort.
     schema_output: whether messages are given a form by `output_config.format`, and not only by a forced tool.
     output_tokens: what to ask for where the dialect demands a limit and the client set none.
     most_output_tokens: the most that it writes where it is asked to think by a budget, the thinking included.
     system_turns: whether messages take a system prompt among the turns, and not only before them.
-    keeps_reasoning: whether it hands on what vendors signed or encrypted (`reasoning_details`): only the hub does.
+    is_hub: whether it hands on what vendors signed or encrypted (`reasoning_details`): only the hub does.
     """
 
     target: str
     model: str
     dialect: Dialect
-    strict: bool = False
+    is_openai: bool = False
     limit_field: str = MAX_TOKENS
     sampling: Sampling = Sampling.ANY
     thinking: Thinking = Thinking.BUDGET
@@ -64,7 +64,12 @@ class Upstream:
     output_tokens: int = DEFAULT_OUTPUT_TOKENS
     most_output_tokens: int = 64_000
     system_turns: bool = False
-    keeps_reasoning: bool = False
+    is_hub: bool = False
+
+    @property
+    def takes_effort(self) -> bool:
+        """Whether it may be asked for an effort: OpenAI refuses that to those of its models that do not reason."""
+        return bool(self.efforts) and not (self.is_openai and self.sampling is not Sampling.NONE)
 
     @property
     def sentence(self) -> str:
@@ -89,7 +94,7 @@ def hub(target: str, model: str, spoken: Dialect = Dialect.CHAT) -> Upstream:
         efforts=_OPENAI_EFFORTS,
         limit_field=MAX_COMPLETION_TOKENS,
         schema_output=True,
-        keeps_reasoning=True,
+        is_hub=True,
     )
 
 
@@ -99,16 +104,16 @@ def describe(target: str, model: str, dialect: Dialect, base_url: str) -> Upstre
     if dialect is Dialect.MESSAGES:
         return _messages(target, model)
     host = urlsplit(base_url).hostname or ""
-    strict = host == "api.openai.com" or host.endswith(".openai.azure.com")
+    is_openai = host == "api.openai.com" or host.endswith(".openai.azure.com")
     reasons = _OPENAI_REASONING.search(model.lower()) is not None
     return Upstream(
         target,
         model,
         dialect,
-        strict=strict,
-        limit_field=MAX_COMPLETION_TOKENS if strict or reasons else MAX_TOKENS,
+        is_openai=is_openai,
+        limit_field=MAX_COMPLETION_TOKENS if is_openai or reasons else MAX_TOKENS,
         sampling=Sampling.NONE if reasons else Sampling.ANY,
-        efforts=_OPENAI_EFFORTS if strict or reasons or dialect is Dialect.RESPONSES else _COMMON_EFFORTS,
+        efforts=_OPENAI_EFFORTS if is_openai or reasons or dialect is Dialect.RESPONSES else _COMMON_EFFORTS,
     )
 
 
