@@ -10,7 +10,10 @@ from gateway import speech
 from gateway.raw import Wire, ask, post
 from gateway.running import PROVIDER_KEY, provider
 from gateway.speech import CHAT, COMPLETIONS, COUNT_PATH, MESSAGES
+from headgate.telemetry.events import request_fields
+from headgate.testing import faults
 from headgate.testing import vendor_anthropic as anthropic
+from headgate.testing import vendor_openai as openai
 
 #: Spelling, order and fields that a parser would lose, with `model` as the upstream calls it.
 ODD = (
@@ -206,6 +209,20 @@ def test_what_cannot_be_carried_to_one_provider_is_carried_to_the_next(gateway, 
     record = running.record()
     assert [(skip.target.name, skip.problem.param) for skip in record.skipped] == [("first/m", "n")]
     assert len(record.attempts) == 1
+    assert request_fields(record)["skipped"] == [{"target": "first/m", "reason": "not_translatable", "field": "n"}]
+
+
+def test_a_placeholder_for_a_key_is_not_cut_out_of_words(gateway, up):
+    running = gateway(provider(up, api_key="k"))
+    up.then(openai.error_answer(400, "The key and the token are ok."))
+    assert CHAT.error_of(ask(running.port, CHAT.request()).json())["message"] == "The key and the token are ok."
+
+
+def test_an_error_without_words_says_whose_it_is(gateway, up):
+    running = gateway(up)
+    up.then(faults.html(500))
+    message = CHAT.error_of(ask(running.port, CHAT.request()).json())["message"]
+    assert message == "provider up answered 500 with an HTML page"
 
 
 def test_what_can_be_carried_to_nobody_is_refused_with_its_field_and_the_target(gateway, up):

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from headgate.relay.record import AttemptRecord, Outcome, RequestRecord
+from headgate.errors import Problem, Reason
+from headgate.relay.record import AttemptRecord, Outcome, RequestRecord, Skip
 from headgate.routing.target import Provider, Target
 from headgate.telemetry.metrics import _LATENCY_BOUNDS, Metrics, _Spread
 from headgate.wire.dialect import Dialect
@@ -56,6 +57,15 @@ def test_a_page_counts_each_request_once_however_often_it_is_read() -> None:
         assert 'headgate_tokens_total{kind="input",target="p/m"} 21.0' in page
         assert 'ai_request_latency_seconds_bucket{le="0.25",target="p/m"} 3.0' in page
         assert "headgate_overhead_seconds_count 3.0" in page
+
+
+def test_what_was_passed_over_is_counted_by_why() -> None:
+    metrics = Metrics()
+    made = record()
+    other = Target(made.attempts[0].target.provider, "other-model")
+    made.skipped.append(Skip(other, Problem(Reason.NOT_TRANSLATABLE, "why", param="n")))
+    metrics.on_request(made)
+    assert 'headgate_skipped_total{reason="not_translatable",target="p/other-model"} 1.0' in metrics.page()[0].decode()
 
 
 def test_invented_model_names_do_not_grow_the_page_without_end() -> None:

@@ -242,6 +242,17 @@ def test_reasoning_that_it_signed_goes_back_byte_for_byte():
     assert made.body == json.dumps(body).encode() and made.dropped == ()
 
 
+@pytest.mark.parametrize("text", ["hg1.e30=", '"hg1.e30="'])
+def test_a_mark_in_somebodys_words_changes_nothing(text):
+    said = {"role": "assistant", "content": [{"type": "text", "text": text}]}
+    body = {"model": "m", "max_tokens": 9, "messages": [USER, said, {"role": "assistant", "content": []}, USER]}
+    made = passed(Dialect.MESSAGES, body)
+    assert made.body == json.dumps(body).encode() and made.dropped == ()
+    body = {"model": "m", "input": [{"role": "user", "content": text}]}
+    made = passed(Dialect.RESPONSES, body)
+    assert made.body == json.dumps(body).encode() and made.dropped == ()
+
+
 def test_a_budget_for_thinking_goes_with_the_last_turns_reasoning():
     body = {"model": "m", "max_tokens": 9000, "thinking": {"type": "enabled", "budget_tokens": 2000}}
     turns = [USER, {"role": "assistant", "content": [OURS, TEXT]}, USER]

@@ -14,6 +14,9 @@ from headgate.relay.record import AttemptRecord, Outcome
 from headgate.routing.target import Provider
 from headgate.wire import problems
 
+#: A shorter key is a placeholder for a server that wants none, and may stand in any word.
+_SHORTEST_SECRET = 8
+
 #: What an upstream without a count of tokens says when it is asked for one.
 _NO_COUNT = (404, 405, 501)
 
@@ -80,6 +83,8 @@ def error_answer(attempt: AttemptRecord, status: int, body: bytes, retry_after_s
         message = f"provider {provider.name} answered {status} {phrase}{hint}"
         return Problem(Reason.UPSTREAM_INVALID, message, source=provider.name)
     problem = problems.upstream_problem(status, body, retry_after_s)
+    if problem.message.startswith("answered "):  # our own words, where it had none
+        problem = replace(problem, message=f"provider {provider.name} {problem.message}")
     return scrubbed(_as_told(attempt, problem), provider)
 
 
@@ -100,7 +105,7 @@ def cannot_count(attempt: AttemptRecord) -> bool:
 def scrubbed(problem: Problem, provider: Provider) -> Problem:
     """Without the provider's key, should the provider have quoted it."""
     key = provider.api_key
-    if not key:
+    if not key or len(key) < _SHORTEST_SECRET:
         return problem
 
     def clean(text: str | None) -> str | None:

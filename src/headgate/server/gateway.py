@@ -227,11 +227,11 @@ class _Call:
         refusal = self._admit(request, count_only)
         if refusal is not None:
             return refusal
-        first = None if isinstance(planned, Problem) else planned.candidates[0].provider
-        until_s = record.started_s + record.waited_s + (first.timeouts if first else Timeouts()).total_s
+        until_s = record.started_s + record.waited_s + _total_s(planned)
         if request.stream:
             self.client.until_s = until_s
         exchange = Exchange(request, self.client, record, headers, until_s, count_only)
+        # A count is asked of the first target alone: what another model counts is another number.
         if isinstance(planned, Problem) or (count_only and not planned.candidates[0].provider.counts_tokens):
             await answer_estimate(exchange)
             return None
@@ -318,6 +318,13 @@ def _reachable(key: Key | None, router: Router) -> Callable[[Target], bool]:
     if key is None or not key.models:
         return _any_target
     return lambda t: key.may_use(t.name) or (key.may_use(t.model) and router.named(t.model)[:1] == [t])
+
+
+def _total_s(planned: Plan | Problem) -> float:
+    """The longest that any of the candidates may take: which of them serves is not known yet."""
+    if isinstance(planned, Problem):
+        return Timeouts().total_s
+    return max(target.provider.timeouts.total_s for target in planned.candidates)
 
 
 def _any_target(_: Target) -> bool:

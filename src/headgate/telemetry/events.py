@@ -154,6 +154,11 @@ def request_fields(record: RequestRecord) -> dict[str, Any]:
             fields["dropped"] = attempt.dropped
         if attempt.upstream_request_id is not None:
             fields["upstream_request_id"] = attempt.upstream_request_id
+    if record.skipped:
+        fields["skipped"] = [
+            {"target": skip.target.name, "reason": skip.problem.reason, "field": skip.problem.param}
+            for skip in record.skipped
+        ]
     if record.problem is not None:
         fields["reason"] = record.problem.reason.value
         fields["error"] = record.problem.message[:500]

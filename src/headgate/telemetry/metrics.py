@@ -147,9 +147,7 @@ class Metrics:
         for attempt in record.attempts:
             self._on_attempt(attempt)
         for skip in record.skipped:
-            self._of(skip.target.name)
-            label = skip.target.name if skip.target.name in self._targets else "other"
-            self.skipped.labels(label, skip.problem.reason.value).inc()
+            self.skipped.labels(self._label(skip.target.name), skip.problem.reason.value).inc()
         last = record.attempts[-1] if record.attempts else None
         name = last.target.name if last is not None else _NO_TARGET
         series = self._of(name)
@@ -158,15 +156,14 @@ class Metrics:
             self._overhead.observe(max(0.0, record.total_s - record.waited_s))
         if record.outcome is not Outcome.COMPLETED:
             reason = record.problem.reason.value if record.problem is not None else record.outcome.value
-            self.errors.labels(name if name in self._targets else "other", reason).inc()
+            self.errors.labels(self._label(name), reason).inc()
 
     def _on_attempt(self, attempt: AttemptRecord) -> None:
         name = attempt.target.name
         series = self._of(name)
         counter = series.outcomes.get(attempt.outcome)
         if counter is None:
-            label = name if name in self._targets else "other"
-            counter = self.tally(self.attempts.labels(label, attempt.outcome.value))
+            counter = self.tally(self.attempts.labels(self._label(name), attempt.outcome.value))
             series.outcomes[attempt.outcome] = counter
         counter.add(1)
         if attempt.first_token_s is not None:
@@ -175,6 +172,11 @@ class Metrics:
         if usage is not None:
             series.input_tokens.add(usage.input_tokens or 0)
             series.output_tokens.add(usage.output_tokens or 0)
+
+    def _label(self, target: str) -> str:
+        """The target's name, or what stands for all beyond the limit."""
+        self._of(target)
+        return target if target in self._targets else "other"
 
     def _of(self, target: str) -> _OfTarget:
         series = self._targets.get(target)

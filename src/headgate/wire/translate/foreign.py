@@ -25,23 +25,28 @@ def without_foreign_reasoning(dialect: Dialect, request: Request) -> tuple[dict[
     if dialect is Dialect.MESSAGES:
         return _messages(request.fields)
     if dialect is Dialect.RESPONSES and isinstance(request.fields.get("input"), list):
-        kept = [item for item in request.fields["input"] if not _is_foreign(item, "reasoning", "encrypted_content")]
-        return {"input": kept}, ("input[]:reasoning",)
+        given = request.fields["input"]
+        kept = [item for item in given if not _is_foreign(item, "reasoning", "encrypted_content")]
+        if len(kept) < len(given):
+            return {"input": kept}, ("input[]:reasoning",)
     return _NOTHING, ()
 
 
 def _messages(fields: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     messages: list[Any] = []
-    lost_last = False
+    lost = lost_last = False
     for message in fields["messages"]:
         content = message.get("content")
         if message.get("role") == "assistant" and isinstance(content, list):
             kept = [block for block in content if not _is_foreign(block, "thinking", "signature")]
             lost_last = len(kept) < len(content)
-            if kept:
+            lost = lost or lost_last
+            if kept or not lost_last:
                 messages.append({**message, "content": kept})
             continue
         messages.append(message)
+    if not lost:  # the mark stood in somebody's words
+        return _NOTHING, ()
     changes: dict[str, Any] = {"messages": messages}
     thinking = fields.get("thinking")
     if lost_last and isinstance(thinking, dict) and thinking.get("type") == "enabled":
