@@ -63,6 +63,13 @@ def test_what_is_refused_or_unknown_is_named_at_every_depth(ruling, given, field
     assert inner.value.field == "function.d"
 
 
+@pytest.mark.parametrize("name", ["tools[].c", "tools[].e", "tools[]:k"])
+def test_the_name_of_a_path_is_no_field(ruling, name):
+    with pytest.raises(Refusal) as caught:
+        ruling.top({name: 5})
+    assert caught.value.field == name and "not a field" in caught.value.why
+
+
 def test_a_type_is_refused_with_its_rows_reason_or_as_unknown(ruling):
     assert "it has none of that kind" in ruling.kind("k", "tools[]", "[0]").why
     assert "not a type that headgate knows" in ruling.kind("z", "tools[]", "[0]").why

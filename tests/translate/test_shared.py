@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headgate.errors import Problem
 from headgate.wire.dialect import TRANSLATED, Dialect, route
 from headgate.wire.outgoing import Outgoing, outgoing
 from headgate.wire.request import Request, parse
@@ -234,6 +235,52 @@ def test_reasoning_that_a_vendor_did_not_sign_is_not_shown_to_it():
     item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": seal({"a": 1})}
     made = passed(Dialect.RESPONSES, {"model": "m", "input": [USER, item, USER]})
     assert orjson.loads(made.body)["input"] == [USER, USER] and made.dropped == ("input[]:reasoning",)
+
+
+@pytest.mark.parametrize("seal", ["hg1.", "hg1.!!!", "hg1.W10=", UNSIGNED[:-3], "hg1." + "A" * 5_000_000])
+def test_a_damaged_seal_is_not_shown_to_a_vendor_either(seal):
+    blocks = [{"type": "redacted_thinking", "data": seal}, {**OURS, "signature": seal}, TEXT]
+    turns = [USER, {"role": "assistant", "content": blocks}, USER]
+    made = passed(Dialect.MESSAGES, {"model": "m", "max_tokens": 9, "messages": turns})
+    assert orjson.loads(made.body)["messages"][1]["content"] == [TEXT]
+    item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": seal}
+    assert orjson.loads(passed(Dialect.RESPONSES, {"model": "m", "input": [USER, item]}).body)["input"] == [USER]
+
+
+def test_a_seal_written_with_escapes_is_one_all_the_same():
+    raw = json.dumps(
+        {"model": "m", "max_tokens": 9, "messages": [USER, {"role": "assistant", "content": [OURS, TEXT]}]}
+    )
+    request = parse(Dialect.MESSAGES, raw.replace("hg1.", "\\u0068g1.").encode())
+    assert isinstance(request, Request)
+    made = outgoing(request, Dialect.MESSAGES, target="up/m", model="m", base_url=LOCAL, now_s=1)
+    assert isinstance(made, Outgoing) and b"g1." not in made.body
+
+
+def test_openai_is_not_shown_what_anthropic_signed():
+    details = [{"type": "reasoning.text", "text": "hm", "signature": "EqQBCg==", "format": "anthropic-claude-v1"}]
+    turn = {"role": "assistant", "content": "It is.", "reasoning_content": "hm", "reasoning_details": details}
+    request = parse(Dialect.CHAT, json.dumps({"model": "m", "messages": [USER, turn, USER]}).encode())
+    assert isinstance(request, Request)
+    made = outgoing(request, Dialect.CHAT, target="up/m", model="m", base_url=OPENAI, now_s=1)
+    assert isinstance(made, Outgoing) and made.dropped == ("messages[].reasoning_details",)
+    assert orjson.loads(made.body)["messages"][1] == {"role": "assistant", "content": "It is."}
+    made = outgoing(request, Dialect.CHAT, target="up/m", model="m", base_url=LOCAL, now_s=1)
+    assert isinstance(made, Outgoing) and made.body == request.raw and made.dropped == ()
+
+
+def test_a_body_that_is_nested_too_deep_to_be_written_again_is_refused():
+    deep: dict = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    turns = [
+        {"role": "assistant", "content": [OURS, {"type": "tool_use", "id": "a", "name": "f", "input": deep}]},
+        USER,
+    ]
+    request = parse(Dialect.MESSAGES, json.dumps({"model": "m", "max_tokens": 9, "messages": turns}).encode())
+    assert isinstance(request, Request)
+    problem = outgoing(request, Dialect.MESSAGES, target="up/m", model="m", base_url=LOCAL, now_s=1)
+    assert isinstance(problem, Problem) and problem.status == 400
 
 
 def test_reasoning_that_it_signed_goes_back_byte_for_byte():

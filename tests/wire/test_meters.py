@@ -216,6 +216,18 @@ def test_a_response_tells_its_usage_at_its_end():
     assert meter.usage == Usage(7, 3)
 
 
+@pytest.mark.parametrize("kind", ["response.completed", "response.incomplete"])
+@pytest.mark.parametrize("status", ["failed", "cancelled", "in_progress", "queued"])
+def test_an_end_whose_response_is_not_done_is_no_end(kind, status):
+    meter = ResponsesMeter()
+    meter.on(Event("", b'{"type":"response.output_text.delta","delta":"half a sen"}'))
+    response = {"status": status, "output": [], "error": {"message": "boom"} if status == "failed" else None}
+    step = meter.on(Event("", json.dumps({"type": kind, "response": response}).encode()))
+    assert step is (Step.ERROR if status == "failed" else Step.INVALID)
+    assert meter.problem is not None and ("boom" if status == "failed" else status) in meter.problem.message
+    assert meter.closing() is None
+
+
 def test_the_error_event_of_a_response_has_its_code_and_no_type():
     meter = ResponsesMeter()
     tell(meter, {"type": "error", "code": "rate_limit_exceeded", "message": "no steam", "param": "p"})

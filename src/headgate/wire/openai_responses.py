@@ -26,6 +26,7 @@ _OPENINGS = frozenset(
     }
 )
 _ENDS = frozenset({"response.completed", "response.incomplete"})
+_NOT_DONE = frozenset({"cancelled", "in_progress", "queued"})
 
 #: Above this it is no number of an event, and headgate could not write the next.
 _MAX_SEQUENCE_NUMBER = 2**53
@@ -122,7 +123,12 @@ class ResponsesMeter(StreamMeter):
             return self.failed(response and response.get("error"))
         if kind not in _ENDS:
             return Step.CONTENT
-        return Step.END if response is not None else self.invalid("ended its stream without the response")
+        if response is None:
+            return self.invalid("ended its stream without the response")
+        status = response.get("status")
+        if status == "failed":
+            return self.failed(response.get("error"))
+        return self.invalid(f"ended its stream with a response that is {status}") if status in _NOT_DONE else Step.END
 
     def closing(self) -> bytes | None:
         """Nothing can stand in for `response.completed`: it holds the whole answer."""

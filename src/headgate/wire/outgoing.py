@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import orjson
+
 from headgate.errors import Problem, Reason
 from headgate.wire import (
     anthropic_messages,
@@ -74,8 +76,13 @@ def outgoing(
     """The request for one target. dialect: the one to ask it in. target: its name, for whoever reads a refusal.
     model, base_url: what is asked for, and where. now_s: seconds since 1970. A Problem says what cannot be carried."""
     if dialect is request.dialect:
-        changed, left_out = without_foreign_reasoning(dialect, request)
-        return Outgoing(request, dialect, request.upstream_body(model, changed), left_out)
+        changed, left_out = without_foreign_reasoning(
+            dialect, request.raw, request.fields, lambda: describe(target, model, dialect, base_url).is_openai
+        )
+        try:
+            return Outgoing(request, dialect, request.upstream_body(model, changed), left_out)
+        except orjson.JSONEncodeError as error:  # it reads deeper nesting than it writes
+            return Problem(Reason.BAD_REQUEST, f"the body cannot be written again without its reasoning: {error}")
     try:
         made = Translation(
             request.dialect, {**request.fields, "model": model}, describe(target, model, dialect, base_url), now_s

@@ -3,7 +3,8 @@ docs/translation.md below its marker."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator
 
 from headgate.wire.dialect import Dialect
 from headgate.wire.translate.fields import TABLE, Fate, Row, Rows
@@ -11,62 +12,64 @@ from headgate.wire.translate.translation import names_of
 
 _TITLES = {Dialect.CHAT: "OpenAI chat", Dialect.MESSAGES: "Anthropic messages", Dialect.RESPONSES: "OpenAI responses"}
 _JOINED = ((Dialect.MESSAGES, Dialect.RESPONSES), (Dialect.RESPONSES, Dialect.MESSAGES))
+_HEAD = ("| field | | |", "|---|---|---|")
 
 
 def page() -> str:
     """Markdown: a table for each ordered pair."""
-    parts = [*(_direct(client, upstream) for client, upstream in TABLE), *(_joined(*pair) for pair in _JOINED)]
-    return "\n".join(parts)
+    return "\n".join([*(_direct(*pair) for pair in TABLE), *(_joined(*pair) for pair in _JOINED)])
 
 
 def _direct(client: Dialect, upstream: Dialect) -> str:
-    lines = [f"## {_TITLES[client]} to {_TITLES[upstream]}", "", *_HEAD]
-    lines += [_line(name, row) for name, row in TABLE[client, upstream].items()]
-    return "\n".join(lines) + "\n"
+    rows = TABLE[client, upstream]
+    plain = [f"`{name}`" for name, row in rows.items() if row.fate is Fate.CARRIED and not row.note]
+    rest = [(name, row) for name, row in rows.items() if row.fate is not Fate.CARRIED or row.note]
+    said = f"Carried as it stands: {', '.join(plain)}."
+    return "\n".join([f"## {_TITLES[client]} to {_TITLES[upstream]}", "", said, "", *_HEAD, *_lines(rest)]) + "\n"
 
 
-_HEAD = ("| field | | |", "|---|---|---|")
+def _lines(rows: Iterable[tuple[str, Row]]) -> list[str]:
+    """A line for each, but one for neighbours of which the same is said."""
+    alike: list[tuple[list[str], Row]] = []
+    for name, row in rows:
+        if alike and alike[-1][1] == row:
+            alike[-1][0].append(name)
+        else:
+            alike.append(([name], row))
+    return [_line(names, row) for names, row in alike]
 
 
-def _line(name: str, row: Row) -> str:
+def _line(names: list[str], row: Row) -> str:
     note = row.note
     if row.idle and row.fate is not Fate.CARRIED:
-        passing = ", ".join(f"`{_shown(value)}`" for value in dict.fromkeys(_shown(v) for v in row.idle))
-        note += f" ({passing} passes)"
+        idle = dict.fromkeys(value if isinstance(value, str) else json.dumps(value) for value in row.idle)
+        note += f" ({', '.join(f'`{value}`' for value in idle)}: asks for nothing)"
     fate = f"**{row.fate}**" if row.fate in (Fate.DROPPED, Fate.REFUSED) else row.fate
-    return f"| `{name}` | {fate} | {note} |"
-
-
-def _shown(value: object) -> str:
-    import json
-
-    return value if isinstance(value, str) else json.dumps(value)
+    return f"| {', '.join(f'`{name}`' for name in names)} | {fate} | {note} |"
 
 
 def _joined(client: Dialect, upstream: Dialect) -> str:
     title = f"## {_TITLES[client]} to {_TITLES[upstream]}"
-    through = f"Through chat: as {_TITLES[client]} to chat, and of what is carried there:"
-    rows = [_line(name, row) for name, row in _second_step(client, upstream)]
-    return "\n".join([title, "", through, "", *_HEAD, *rows]) + "\n"
+    through = f"Through chat: as {_TITLES[client]} to chat, but of what is carried there:"
+    return "\n".join([title, "", through, "", *_HEAD, *_lines(_second_step(client, upstream))]) + "\n"
 
 
 def _second_step(client: Dialect, upstream: Dialect) -> Iterator[tuple[str, Row]]:
-    """The client's fields that the first step carries and the second does not."""
+    """The client's fields that the first step carries, and the second does not."""
     first, second = TABLE[client, Dialect.CHAT], TABLE[Dialect.CHAT, upstream]
     names = names_of(client, Dialect.CHAT)
     for chat_name, row in second.items():
-        name = names.get(chat_name, chat_name)
-        if row.fate is not Fate.CARRIED and _is_carried(first, name) and _is_written(chat_name, name, names, first):
+        if row.fate is Fate.CARRIED:
+            continue
+        # What the first step calls by another name, it does not write under its own.
+        own = None if chat_name in names.values() else chat_name
+        name = names.get(chat_name, own)
+        if name is not None and _is_carried(first, name):
             yield name, row
 
 
 def _is_carried(rows: Rows, name: str) -> bool:
     return name in rows and rows[name].fate is Fate.CARRIED
-
-
-def _is_written(chat_name: str, name: str, names: Mapping[str, str], first: Rows) -> bool:
-    """Whether the first step ever writes this field of chat."""
-    return chat_name in names or (chat_name == name and name in first and name not in names.values())
 
 
 if __name__ == "__main__":

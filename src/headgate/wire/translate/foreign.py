@@ -1,53 +1,62 @@
 """Reasoning of one vendor in a request that passes to another untranslated.
 
 A conversation may begin at a local model and go on at Anthropic's: the client then sends back thinking that the vendor
-did not sign, and that it would refuse the whole request for. What carries headgate's seal is taken out before.
+did not sign, and that it would refuse the whole request for. What carries headgate's seal is taken out before, whole or
+damaged; and OpenAI's own chat, which knows no reasoning of others, is not shown what Anthropic signed.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from headgate.wire.dialect import Dialect
-from headgate.wire.translate.reasoning import SEAL, unseal
+from headgate.wire.translate.reasoning import ANTHROPIC, SEAL
 
-if TYPE_CHECKING:
-    from headgate.wire.request import Request
+Json = dict[str, Any]
 
-_MARK = b'"' + SEAL.encode()
-_NOTHING: dict[str, Any] = {}
+#: What is left out of a request: the top-level fields that must differ, and the rows of what was taken out.
+Taken = tuple[Json, tuple[str, ...]]
+
+_NOTHING: Taken = ({}, ())
+#: A body without these has nothing of the kind. An escape can hide the first.
+_MARKS = {
+    Dialect.MESSAGES: (SEAL.encode(), b"\\u"),
+    Dialect.RESPONSES: (SEAL.encode(), b"\\u"),
+    Dialect.CHAT: (b'"reasoning_details"', b"\\u"),
+}
 
 
-def without_foreign_reasoning(dialect: Dialect, request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The fields that must differ, and the names of what is left out; both are empty for nearly every request."""
-    if _MARK not in request.raw:
-        return _NOTHING, ()
+def without_foreign_reasoning(
+    dialect: Dialect, raw: bytes, fields: Mapping[str, Any], is_openai: Callable[[], bool]
+) -> Taken:
+    """What must differ from the client's body; nothing for nearly every request. is_openai: whether it goes to OpenAI
+    itself."""
+    if not any(mark in raw for mark in _MARKS.get(dialect, ())):
+        return _NOTHING
     if dialect is Dialect.MESSAGES:
-        return _messages(request.fields)
-    if dialect is Dialect.RESPONSES and isinstance(request.fields.get("input"), list):
-        given = request.fields["input"]
-        kept = [item for item in given if not _is_foreign(item, "reasoning", "encrypted_content")]
-        if len(kept) < len(given):
-            return {"input": kept}, ("input[]:reasoning",)
-    return _NOTHING, ()
+        return _messages(fields)
+    if dialect is Dialect.RESPONSES:
+        return _responses(fields)
+    return _chat(fields) if is_openai() else _NOTHING
 
 
-def _messages(fields: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _messages(fields: Mapping[str, Any]) -> Taken:
     messages: list[Any] = []
     lost = lost_last = False
     for message in fields["messages"]:
         content = message.get("content")
         if message.get("role") == "assistant" and isinstance(content, list):
-            kept = [block for block in content if not _is_foreign(block, "thinking", "signature")]
+            kept = [block for block in content if not _is_sealed_block(block)]
             lost_last = len(kept) < len(content)
             lost = lost or lost_last
             if kept or not lost_last:
                 messages.append({**message, "content": kept})
-            continue
-        messages.append(message)
-    if not lost:  # the mark stood in somebody's words
-        return _NOTHING, ()
-    changes: dict[str, Any] = {"messages": messages}
+        else:
+            messages.append(message)
+    if not lost:
+        return _NOTHING
+    changes: Json = {"messages": messages}
     thinking = fields.get("thinking")
     if lost_last and isinstance(thinking, dict) and thinking.get("type") == "enabled":
         # With a budget for thinking, a turn that called tools must begin with what was thought in it.
@@ -56,5 +65,42 @@ def _messages(fields: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     return changes, ("messages[].content[]:thinking",)
 
 
-def _is_foreign(item: Any, kind: str, opaque: str) -> bool:
-    return isinstance(item, dict) and item.get("type") == kind and unseal(item.get(opaque)) is not None
+def _responses(fields: Mapping[str, Any]) -> Taken:
+    given = fields.get("input")
+    if not isinstance(given, list):
+        return _NOTHING
+    kept = [item for item in given if not _is_sealed_item(item)]
+    return ({"input": kept}, ("input[]:reasoning",)) if len(kept) < len(given) else _NOTHING
+
+
+def _chat(fields: Mapping[str, Any]) -> Taken:
+    messages = [_unsigned(message) for message in fields["messages"]]
+    if all(one is other for one, other in zip(messages, fields["messages"], strict=True)):
+        return _NOTHING
+    return {"messages": messages}, ("messages[].reasoning_details",)
+
+
+def _unsigned(message: Json) -> Json:
+    """The message without reasoning, where Anthropic signed some of it."""
+    details = message.get("reasoning_details")
+    signed = isinstance(details, list) and any(
+        isinstance(entry, dict) and entry.get("format") == ANTHROPIC for entry in details
+    )
+    if not signed:
+        return message
+    return {name: value for name, value in message.items() if name not in ("reasoning_details", "reasoning_content")}
+
+
+def _is_sealed_block(block: Any) -> bool:
+    if not isinstance(block, dict):
+        return False
+    opaque = {"thinking": "signature", "redacted_thinking": "data"}.get(str(block.get("type")))
+    return opaque is not None and _is_sealed(block.get(opaque))
+
+
+def _is_sealed_item(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("type") == "reasoning" and _is_sealed(item.get("encrypted_content"))
+
+
+def _is_sealed(opaque: Any) -> bool:
+    return isinstance(opaque, str) and opaque.startswith(SEAL)

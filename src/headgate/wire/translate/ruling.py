@@ -6,6 +6,7 @@ is noted, and what has no row is refused, at every depth alike. Null, and a row'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from headgate.wire.translate.shape import Refusal, wrong
 from headgate.wire.translate.upstream import Upstream
 
 _LONGEST_KIND = 50
+#: In a row's name, the sign of a path into a field; a field that is called so is none that has a row.
+_IS_NESTED = re.compile(r"[\[.:]")
 
 
 class Ruling:
@@ -29,7 +32,7 @@ class Ruling:
     def top(self, fields: Mapping[str, Any]) -> None:
         """Looks at every top-level field. Raises Refusal."""
         for name, value in fields.items():
-            row = self.rows.get(name)
+            row = None if _IS_NESTED.search(name) else self.rows.get(name)
             if row is None or row.fate is Fate.DROPPED or row.fate is Fate.REFUSED:
                 self._judge(row, name, name, value)
 
