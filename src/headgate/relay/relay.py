@@ -267,6 +267,7 @@ def _outgoing(exchange: Exchange, target: Target) -> Outgoing | Problem:
         target=target.name,
         model=target.model,
         base_url=provider.base_url,
+        kind=provider.kind,
         now_s=int(exchange.record.started_wall_s),
     )
 

@@ -72,7 +72,7 @@ class MessagesMeter(StreamMeter):
             if not isinstance(index, int):
                 return self.invalid("sent a content block whose index is not a number")
             self._open_blocks.add(index)
-            return Step.OPENING if _is_empty(body.get("content_block")) else Step.CONTENT
+            return Step.OPENING if is_empty(body.get("content_block")) else Step.CONTENT
         if kind == "content_block_stop":
             index = body.get("index")
             if isinstance(index, int):
@@ -95,7 +95,7 @@ class MessagesMeter(StreamMeter):
         return STOP if self._stop_reason_seen and not self._open_blocks else None
 
 
-def _is_empty(block: Any) -> bool:
+def is_empty(block: Any) -> bool:
     """A block that begins empty says nothing yet; a tool's name, or a redacted thought, does."""
     return isinstance(block, dict) and block.get("type") in ("text", "thinking") and not block.get(block["type"])
 

@@ -14,7 +14,7 @@ from headgate.wire.stream import Step, StreamMeter, load_object, problem_of
 from headgate.wire.usage import from_responses
 
 #: Events that announce something and say nothing yet.
-_OPENINGS = frozenset(
+OPENINGS = frozenset(
     {
         "response.created",
         "response.queued",
@@ -112,7 +112,7 @@ class ResponsesMeter(StreamMeter):
             self.sequence_number = number
         if kind == "error":
             return self.failed(body.get("error") or {**body, "type": None})
-        if kind in _OPENINGS:
+        if kind in OPENINGS:
             return Step.OPENING
         response = body.get("response")
         if isinstance(response, dict):

@@ -71,10 +71,10 @@ class Outgoing:
 
 
 def outgoing(
-    request: Request, dialect: Dialect, *, target: str, model: str, base_url: str, now_s: int
+    request: Request, dialect: Dialect, *, target: str, model: str, base_url: str, now_s: int, kind: str = "openai"
 ) -> Outgoing | Problem:
     """The request for one target. dialect: the one to ask it in. target: its name, for whoever reads a refusal.
-    model, base_url: what is asked for, and where. now_s: seconds since 1970. A Problem says what cannot be carried."""
+    model, base_url: what is asked for, and where. kind: the provider's. now_s: seconds since 1970. A Problem says what cannot be carried."""
     if dialect is request.dialect:
         changed, left_out = without_foreign_reasoning(
             dialect, request.raw, request.fields, lambda: describe(target, model, dialect, base_url).is_openai
@@ -84,9 +84,8 @@ def outgoing(
         except orjson.JSONEncodeError as error:  # it reads deeper nesting than it writes
             return Problem(Reason.BAD_REQUEST, f"the body cannot be written again without its reasoning: {error}")
     try:
-        made = Translation(
-            request.dialect, {**request.fields, "model": model}, describe(target, model, dialect, base_url), now_s
-        )
+        upstream = describe(target, model, dialect, base_url, kind)
+        made = Translation(request.dialect, {**request.fields, "model": model}, upstream, now_s)
     except Refusal as refusal:
         return refusal.problem(target)
     return Outgoing(request, dialect, made.body, made.dropped, made)

@@ -11,8 +11,10 @@ from typing import Any, Protocol, cast
 
 import orjson
 
+from headgate.wire.anthropic_messages import is_empty
 from headgate.wire.dialect import Dialect
-from headgate.wire.openai_chat import DONE
+from headgate.wire.openai_chat import DONE, has_content
+from headgate.wire.openai_responses import OPENINGS
 from headgate.wire.sse import Event
 from headgate.wire.stream import Step, StreamMeter
 from headgate.wire.translate import chat_to_messages, chat_to_responses, messages_to_chat, responses_to_chat
@@ -75,6 +77,8 @@ class Translation:
         self.dropped = tuple(dict.fromkeys(dropped))
         try:
             self.body = orjson.dumps(sent)
+            if client is Dialect.RESPONSES:  # its answers say again what was asked, some levels further in
+                orjson.dumps([[[fields]]])
         except orjson.JSONEncodeError as error:  # it reads deeper nesting than it writes
             raise Refusal("", f"the body cannot be written again: {error}", valid=False) from None
 
@@ -113,6 +117,9 @@ def _renamed(field: str, names: dict[str, str]) -> str:
 
 _COMMENT = b":\n\n"
 
+#: A translation keeps much of an answer until its end, such as the texts that a response repeats.
+_MAX_STREAM_BYTES = 64 * 1024 * 1024
+
 
 class Meter(StreamMeter):
     """`out` holds what the last event became; it is empty where that waits for more."""
@@ -123,12 +130,17 @@ class Meter(StreamMeter):
         self._upstream = upstream
         self._streams = streams
         self._client = client
+        self._came = 0
+        self._said = False
 
     def on(self, event: Event) -> Step:
         upstream = self._upstream
         if event.data is None:  # a comment says that the upstream is there, and so is the client told
             self.out = _COMMENT
             return Step.OPENING
+        self._came += len(event.data)
+        if self._came > _MAX_STREAM_BYTES:
+            return self.invalid(f"sent more than {_MAX_STREAM_BYTES} bytes of events")
         upstream.body = None
         step = upstream.on(event)
         self.usage = upstream.usage
@@ -145,8 +157,10 @@ class Meter(StreamMeter):
             return self.invalid(str(fault))
         if step is Step.END:
             self.out += DONE if self._client is Dialect.CHAT else b""
-        elif step is Step.CONTENT and not out:
-            return Step.OPENING  # it waits for more, and so may the stream's beginning
+        elif not self._said:
+            # What it became may say nothing yet: white space waits for a word, a call for the whole of its name.
+            self._said = any(_says_something(event, self._client) for event in out)
+            return Step.CONTENT if self._said else Step.OPENING
         return step
 
     def closing(self) -> bytes | None:
@@ -179,6 +193,16 @@ class Meter(StreamMeter):
         if self._client is Dialect.RESPONSES:
             self.sequence_number = events[-1]["sequence_number"]
         return b"".join([f"event: {e['type']}\ndata: ".encode() + _json(e) + b"\n\n" for e in events])
+
+
+def _says_something(event: Json, client: Dialect) -> bool:
+    """Whether an event is content to the client, and not only the announcement of some."""
+    if client is Dialect.CHAT:
+        return any(choice["finish_reason"] or has_content(choice) for choice in event["choices"])
+    if client is Dialect.RESPONSES:
+        return event["type"] not in OPENINGS
+    kind = event["type"]
+    return kind != "message_start" and not (kind == "content_block_start" and is_empty(event["content_block"]))
 
 
 def _json(value: Json) -> bytes:

@@ -49,7 +49,8 @@ class Upstream:
     output_tokens: what to ask for where the dialect demands a limit and the client set none.
     most_output_tokens: the most that it writes where it is asked to think by a budget, the thinking included.
     system_turns: whether messages take a system prompt among the turns, and not only before them.
-    is_hub: whether it hands on what vendors signed or encrypted (`reasoning_details`): only the hub does.
+    is_hub: it is the chat in the middle of two steps, which hands everything on.
+    names_tools: whether it can be told in chat which tool must be called, and not only that one must.
     """
 
     target: str
@@ -65,6 +66,7 @@ class Upstream:
     most_output_tokens: int = 64_000
     system_turns: bool = False
     is_hub: bool = False
+    names_tools: bool = True
 
     @property
     def takes_effort(self) -> bool:
@@ -78,6 +80,8 @@ class Upstream:
 
 
 _OPENAI_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+#: Engines that obey "required", and not the name of the one tool that must be called.
+_NAMELESS = frozenset({"llamacpp", "lmstudio", "ollama", "tgi"})
 #: What Ollama, vLLM and their like take.
 _COMMON_EFFORTS = ("none", "low", "medium", "high")
 _OPENAI_REASONING = re.compile(r"(?:^|[/.])(?:o\d|gpt-[5-9]|gpt-\d\d|codex)")
@@ -99,8 +103,8 @@ def hub(target: str, model: str, spoken: Dialect = Dialect.CHAT) -> Upstream:
 
 
 @lru_cache(maxsize=4096)
-def describe(target: str, model: str, dialect: Dialect, base_url: str) -> Upstream:
-    """What is known of this model at this address."""
+def describe(target: str, model: str, dialect: Dialect, base_url: str, kind: str = "openai") -> Upstream:
+    """What is known of this model at this address. kind: the provider's."""
     if dialect is Dialect.MESSAGES:
         return _messages(target, model)
     host = urlsplit(base_url).hostname or ""
@@ -114,6 +118,7 @@ def describe(target: str, model: str, dialect: Dialect, base_url: str) -> Upstre
         limit_field=MAX_COMPLETION_TOKENS if is_openai or reasons else MAX_TOKENS,
         sampling=Sampling.NONE if reasons else Sampling.ANY,
         efforts=_OPENAI_EFFORTS if is_openai or reasons or dialect is Dialect.RESPONSES else _COMMON_EFFORTS,
+        names_tools=kind not in _NAMELESS,
     )
 
 
