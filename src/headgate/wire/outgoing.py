@@ -73,8 +73,9 @@ class Outgoing:
 def outgoing(
     request: Request, dialect: Dialect, *, target: str, model: str, base_url: str, now_s: int, kind: str = "openai"
 ) -> Outgoing | Problem:
-    """The request for one target. dialect: the one to ask it in. target: its name, for whoever reads a refusal.
-    model, base_url: what is asked for, and where. kind: the provider's. now_s: seconds since 1970. A Problem says what cannot be carried."""
+    """The request for one target. dialect: the one to ask it in. target: its name, for whoever reads a refusal. model,
+    base_url: what is asked for, and where. kind: the provider's. now_s: seconds since 1970. A Problem says what cannot
+    be carried."""
     if dialect is request.dialect:
         changed, left_out = without_foreign_reasoning(
             dialect, request.raw, request.fields, lambda: describe(target, model, dialect, base_url).is_openai
