@@ -184,30 +184,44 @@ class Answering:
         self.called = False
         self._wrapped = wrapped
         self._begun = not wrapped  # whether the value has
-        self._held = ""  # what may still turn out to belong to the wrapping
+        self._held: list[str] = []  # what may still turn out to belong to the wrapping
+        self._held_size = 0
         self._said: list[str] = []
 
     def feed(self, piece: str) -> str:
         """The text that this piece makes known."""
         if self._wrapped:
-            piece = self._unwrapped(self._held + piece)
+            piece = self._unwrapped(piece)
         self._said.append(piece)
         return piece
 
-    def _unwrapped(self, text: str) -> str:
+    def _unwrapped(self, piece: str) -> str:
+        is_blank = not piece.strip(_BLANKS)
+        if is_blank and (self._held or not self._begun):  # models write white space without end; it is not looked at
+            self._hold(piece)
+            return ""
+        text = "".join([*self._held, piece]) if self._held else piece
+        self._held.clear()
+        self._held_size = 0
         if not self._begun:
             opening = _OPENING.match(text)
             if opening is None:
-                self._held = text
+                self._hold(text)
                 return ""
             self._begun = True
             text = text[opening.end() :]
         # The last bracket is the wrapping's, and only the end tells which was the last.
         sure = text.rfind("}")
         if sure < 0 or text[sure + 1 :].strip(_BLANKS):
-            sure = len(text)
-        self._held = text[sure:]
+            return text
+        self._hold(text[sure:])
         return text[:sure]
+
+    def _hold(self, text: str) -> None:
+        self._held.append(text)
+        self._held_size += len(text)
+        if self._held_size > _MOST_HELD:
+            raise Malformed("sent an answer that has not the form that was asked for")
 
     def finish(self, cut: bool) -> str:
         """The rest, once the answer has ended. cut: whether by its limit. Raises Malformed."""
@@ -216,7 +230,7 @@ class Answering:
         said = "".join(self._said)
         try:
             if not self._begun:  # written in another way than models do
-                value = orjson.loads(self._held)
+                value = orjson.loads("".join(self._held))
                 return orjson.dumps(value[_VALUE]).decode() if value.keys() == {_VALUE} else self._unfit(cut)
             if not self._wrapped and not said.strip(_BLANKS):
                 return "{}"
@@ -228,9 +242,10 @@ class Answering:
     def _unfit(self, cut: bool) -> str:
         if not cut:
             raise Malformed("sent an answer that has not the form that was asked for")
-        return self._held if self._begun else ""
+        return "".join(self._held) if self._begun else ""
 
 
+_MOST_HELD: Final = 1024 * 1024
 _BLANKS: Final = " \t\r\n"
 _OPENING: Final = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"' + _VALUE + r'"[ \t\r\n]*:[ \t\r\n]*(?=[^ \t\r\n])')
 
