@@ -178,7 +178,7 @@ def _written(value: Any) -> str:
 class Answering:
     """The input of the tool, as it comes, as the answer's text. called: whether the tool was."""
 
-    __slots__ = ("_begun", "_held", "_said", "_wrapped", "called")
+    __slots__ = ("_begun", "_held", "_held_size", "_said", "_wrapped", "called")
 
     def __init__(self, wrapped: bool) -> None:
         self.called = False
