@@ -519,6 +519,21 @@ def test_a_turn_without_words_or_calls_stays_a_turn():
     assert body["input"][1] == {"type": "message", "role": "assistant", "content": ""}
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        _said(
+            annotations=[], refusal=None, audio=None, function_call=None, tool_calls=None, provider_specific_fields={}
+        ),
+        _said(tool_calls=[], tool_call_id=None, made_up=None),
+        {"stream_options": {"continuous_usage_stats": False, "include_usage": False}},
+    ],
+)
+def test_what_an_answer_says_of_nothing_may_be_sent_back(fields):
+    plain = sent(**({} if "stream_options" in fields else _said()))
+    assert sent(**fields) == plain
+
+
 @pytest.mark.parametrize("content", [None, []])
 @pytest.mark.parametrize("role", ["user", "system", "developer"])
 def test_an_empty_message_is_left_out(role, content):

@@ -382,7 +382,9 @@ CARRIED: dict[str, tuple[Json, Upstream, Json]] = {
 }
 HERE: dict[str, Json] = {
     "metadata": {"metadata": {"a": "b"}},
-    "stream_options": {"stream_options": {"include_obfuscation": False}},
+    "stream_options": {"stream_options": {}},
+    "stream_options.include_obfuscation": {"stream_options": {"include_obfuscation": False}},
+    "stream_options.include_usage": {"stream_options": {"include_usage": False}},
     "include[]:reasoning.encrypted_content": {"include": ["reasoning.encrypted_content"]},
 }
 
@@ -596,8 +598,8 @@ def test_an_empty_message_is_left_out(role: str, content: Any) -> None:
         assert messages([{"role": "user", "content": "x"}, {"role": role, "content": content}], upstream) == alone
 
 
-@pytest.mark.parametrize("arguments", ["", " \n"])
-def test_a_call_without_arguments_has_none(arguments: str) -> None:
+@pytest.mark.parametrize("arguments", [None, "", " \n"])
+def test_a_call_without_arguments_has_none(arguments: str | None) -> None:
     assert messages([{**CALL, "arguments": arguments}]) == messages([CALL])
 
 

@@ -37,8 +37,8 @@ class Row(NamedTuple):
     idle: tuple[Any, ...] = ()
 
 
-def carried(note: str = "", *idle: Any) -> Row:
-    return Row(Fate.CARRIED, note, idle)
+def carried(note: str = "") -> Row:
+    return Row(Fate.CARRIED, note)
 
 
 def here(note: str) -> Row:
@@ -393,6 +393,8 @@ RESPONSES_TO_CHAT: Rows = {
     "max_output_tokens": carried("becomes `max_tokens`, or `max_completion_tokens` where only that is honoured"),
     "stream": carried(),
     "stream_options": here("the answer is the same whatever it says"),
+    "stream_options.include_obfuscation": here("headgate's streams have no padding"),
+    "stream_options.include_usage": here("a response always tells its usage"),
     "temperature": carried("not sent to OpenAI's reasoning models, and then dropped"),
     "top_p": carried("not sent to OpenAI's reasoning models, and then dropped"),
     "top_logprobs": carried(),

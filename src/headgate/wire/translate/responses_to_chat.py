@@ -54,7 +54,7 @@ _ALLOWED: Final = frozenset({"type", "mode", "tools"})
 _TEXT: Final = frozenset({"format", "verbosity"})
 _SCHEMA: Final = frozenset({"type", "name", "description", "schema", "strict"})
 _REASONING: Final = frozenset({"effort", "summary", "generate_summary"})
-_STREAM_OPTIONS: Final = frozenset({"include_obfuscation"})
+_STREAM_OPTIONS: Final = frozenset({"include_obfuscation", "include_usage"})
 
 
 def request(fields: Json, upstream: Upstream, dropped: list[str]) -> Json:
@@ -305,7 +305,7 @@ def _include(fields: Json, sent: Json, ruling: Ruling) -> None:
         row = f"include[]:{name}" if isinstance(name, str) else ""
         if name == LOGPROBS:
             sent["logprobs"] = True
-        elif row not in RESPONSES_TO_CHAT:
+        elif row not in ruling.rows:
             raise ruling.kind(name, "include[]", f"include[{index}]")
         elif name != ENCRYPTED_REASONING:
             ruling.drop(row)
@@ -336,7 +336,8 @@ def _stream(fields: Json, sent: Json, ruling: Ruling) -> None:
     options = fields.get("stream_options")
     if options is not None:
         ruling.rest(mapping(options, "stream_options"), _STREAM_OPTIONS, "stream_options", "stream_options")
-        flag(options.get("include_obfuscation"), "stream_options.include_obfuscation")
+        for name in _STREAM_OPTIONS:
+            flag(options.get(name), f"stream_options.{name}")
     if flag(fields.get("stream"), "stream"):
         sent["stream"] = True
         sent["stream_options"] = {"include_usage": True}

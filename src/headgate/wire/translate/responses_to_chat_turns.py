@@ -112,8 +112,8 @@ class _Conversation:
             self.messages.append({"role": "system", "content": text})
 
     def function_call(self, item: Json) -> None:
-        arguments = string(item.get("arguments"), "arguments")
-        if not arguments.strip():
+        arguments = item.get("arguments")
+        if arguments is None or not string(arguments, "arguments").strip():
             arguments = "{}"
         elif not is_object(arguments):
             raise self._ruling.cannot("arguments", "they are not the JSON of an object")
