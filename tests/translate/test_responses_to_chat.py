@@ -409,6 +409,9 @@ DROPPED: dict[str, Json] = {
     "input[].phase": {"input": [{**USER, "content": "x", "phase": "commentary"}]},
     "input[].caller": {"input": [{**CALL, "caller": {"type": "program", "caller_id": "p"}}]},
     "input[].async": {"input": [{**CALL, "async": True}]},
+    "input[].internal_chat_message_metadata_passthrough": {
+        "input": [{**USER, "content": "x", "internal_chat_message_metadata_passthrough": {"turn_id": "t"}}]
+    },
     "input[].parsed_arguments": {"input": [{**CALL, "parsed_arguments": {"a": 1}}]},
     "input[].content[].parsed": part("output_text", text="x", parsed={"a": 1}),
     "input[].content[].detail": part("input_file", file_data="JVBERg==", detail="low"),

@@ -377,6 +377,7 @@ RESPONSES_TO_CHAT: Rows = {
     "input[].phase": dropped("chat does not tell the kinds of an assistant's messages apart"),
     "input[].caller": dropped("in chat only the model calls tools", {"type": "direct"}),
     "input[].async": dropped("in chat every call is answered before the next turn", False),
+    "input[].internal_chat_message_metadata_passthrough": dropped("a coding agent's own notes on its turns", {}),
     "input[].parsed_arguments": dropped("what a program read from the arguments"),
     "input[].content[]:input_text": carried(),
     "input[].content[]:output_text": carried(),

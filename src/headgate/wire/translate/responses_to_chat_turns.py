@@ -30,7 +30,7 @@ _REASONING: Final = _BOOKS | {"summary", "content", "encrypted_content"}
 _FUNCTION_CALL: Final = _BOOKS | {"call_id", "name", "namespace", "arguments"}
 _CUSTOM_CALL: Final = _BOOKS | {"call_id", "name", "input"}
 _FUNCTION_OUTPUT: Final = _BOOKS | {"call_id", "output", "name", "namespace"}  # its call says the names, too
-_CUSTOM_OUTPUT: Final = _BOOKS | {"call_id", "output"}
+_CUSTOM_OUTPUT: Final = _BOOKS | {"call_id", "output", "name"}
 _THOUGHT: Final = frozenset({"type", "text"})
 
 
