@@ -93,3 +93,12 @@ def replayed(made: Translation, dialect: Dialect, pieces: list[bytes]) -> tuple[
         out.append(closing)
         step = Step.END
     return b"".join(out), meter, step
+
+
+def holds(made: Any, expected: Any) -> bool:
+    """Whether all that is expected is there: of an object some fields, of a list some elements."""
+    if isinstance(expected, dict):
+        return isinstance(made, dict) and all(name in made and holds(made[name], expected[name]) for name in expected)
+    if isinstance(expected, list):
+        return isinstance(made, list) and all(any(holds(one, wanted) for one in made) for wanted in expected)
+    return bool(made == expected) and type(made) is type(expected)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 import pytest
-from cases import GOLDEN, NOW_S, about, translate, translation
+from cases import GOLDEN, NOW_S, about, holds, translate, translation
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
@@ -157,6 +157,7 @@ EXAMPLES: dict[str, Json] = {
     ),
     "messages[].cache_control": _said(cache_control={"type": "ephemeral"}),
     "messages[].annotations": _said(annotations=[{"type": "url_citation", "url_citation": {}}]),
+    "messages[].parsed": _said(parsed={"a": 1}),
     "messages[].provider_specific_fields": _said(provider_specific_fields={"a": 1}),
     "messages[].name": {"messages": [{"role": "user", "name": "ada", "content": "Hello"}]},
     "messages[].refusal": _said(refusal="No."),
@@ -167,6 +168,9 @@ EXAMPLES: dict[str, Json] = {
     "messages[].tool_calls[]:custom": _called({"type": "custom", "custom": {"name": "f", "input": "x"}}),
     "messages[].tool_calls[].index": _called(_CALL, index=1),
     "messages[].tool_calls[].extra_content": _called(_CALL, extra_content={"google": {}}),
+    "messages[].tool_calls[].function.parsed_arguments": _called(
+        {"type": "function", "function": {"name": "f", "arguments": "{}", "parsed_arguments": {}}}
+    ),
     "messages[].function_call": _said(function_call={"name": "f", "arguments": "{}"}),
     "messages[]:function": {"messages": [{"role": "function", "name": "f", "content": "1"}]},
     "messages[].audio": _said(audio={"id": "audio_1"}),
@@ -183,15 +187,16 @@ EXAMPLES: dict[str, Json] = {
     "tools": {"tools": [_TOOL]},
     "tools[].cache_control": {"tools": [{**_TOOL, "cache_control": {"type": "ephemeral"}}]},
     "tools[]:custom": {"tools": [{"type": "custom", "custom": {"name": "f"}}]},
-    "tool_choice": {"tool_choice": "auto"},
+    "tool_choice": {"tools": [_TOOL], "tool_choice": "auto"},
     "tool_choice:allowed_tools": {
-        "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [_TOOL]}}
+        "tools": [_TOOL],
+        "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [_TOOL]}},
     },
-    "tool_choice:custom": {"tool_choice": {"type": "custom", "custom": {"name": "f"}}},
-    "parallel_tool_calls": {"parallel_tool_calls": False},
+    "tool_choice:custom": {"tools": [_TOOL], "tool_choice": {"type": "custom", "custom": {"name": "f"}}},
+    "parallel_tool_calls": {"tools": [_TOOL], "parallel_tool_calls": False},
     "response_format": {"response_format": {"type": "json_object"}},
     "verbosity": {"verbosity": "low"},
-    "reasoning_effort": {"reasoning_effort": "low"},
+    "reasoning_effort": {"model": "gpt-5", "reasoning_effort": "low"},
     "metadata": {"metadata": {"a": "b"}},
     "user": {"user": "u"},
     "safety_identifier": {"safety_identifier": "s"},
@@ -222,6 +227,66 @@ EXAMPLES: dict[str, Json] = {
 }
 
 
+_CALL_ITEM = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
+_THOUGHT_ITEM = {"type": "reasoning", "id": "rs_1", "encrypted_content": "gAAA"}
+
+
+def _shown(**part: Any) -> Json:
+    return {"input": [{"role": "user", "content": [part]}]}
+
+
+#: For every row that is carried, what must be in the body that is made of its example.
+BECOMES: dict[str, Json] = {
+    "model": {"model": "gpt-4.1"},
+    "messages": {"input": HELLO},
+    "messages[].content[]:text": _shown(type="input_text", text="here"),
+    "messages[].content[]:image_url": _shown(type="input_image", image_url="https://example.com/a.png", detail="auto"),
+    "messages[].content[]:file": _shown(type="input_file", file_data="data:application/pdf;base64,JVBE"),
+    "messages[].content[].file.file_id": _shown(type="input_file", file_id="file-1"),
+    "messages[].content[]:refusal": {"input": [{"role": "assistant", "content": "No."}]},
+    "messages[].content[].prompt_cache_breakpoint": _shown(text="a", prompt_cache_breakpoint={"mode": "explicit"}),
+    "messages[].refusal": {"input": [{"role": "assistant", "content": "HiNo."}]},
+    "messages[].reasoning_content": {"input": [_THOUGHT_ITEM]},
+    "messages[].reasoning": {"input": [_THOUGHT_ITEM]},
+    "messages[].reasoning_details": {"input": [_THOUGHT_ITEM]},
+    "messages[].tool_calls": {"input": [_CALL_ITEM]},
+    "messages[].tool_calls[]:custom": {
+        "input": [{"type": "custom_tool_call", "call_id": "call_1", "name": "f", "input": "x"}]
+    },
+    "max_tokens": {"max_output_tokens": 100},
+    "max_completion_tokens": {"max_output_tokens": 100},
+    "stream": {"stream": True},
+    "stream_options": {"stream": True},
+    "stream_options.include_obfuscation": {"stream_options": {"include_obfuscation": False}},
+    "temperature": {"temperature": 0.5},
+    "top_p": {"top_p": 0.5},
+    "logprobs": {"include": ["message.output_text.logprobs"]},
+    "top_logprobs": {"top_logprobs": 3},
+    "tools": {"tools": [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}]},
+    "tools[]:custom": {"tools": [{"type": "custom", "name": "f"}]},
+    "tool_choice": {"tool_choice": "auto"},
+    "tool_choice:allowed_tools": {
+        "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]}
+    },
+    "tool_choice:custom": {"tool_choice": {"type": "custom", "name": "f"}},
+    "parallel_tool_calls": {"parallel_tool_calls": False},
+    "response_format": {"text": {"format": {"type": "json_object"}}},
+    "verbosity": {"text": {"verbosity": "low"}},
+    "reasoning_effort": {"reasoning": {"effort": "low"}, "include": ["reasoning.encrypted_content"]},
+    **{
+        name: EXAMPLES[name]
+        for name in (
+            *("metadata", "user", "safety_identifier", "service_tier", "moderation"),
+            *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+        )
+    },
+}
+
+
+def test_every_carried_row_says_what_it_becomes():
+    assert BECOMES.keys() == {name for name, row in CHAT_TO_RESPONSES.items() if row.fate is Fate.CARRIED}
+
+
 def test_every_row_of_the_table_has_an_example():
     assert EXAMPLES.keys() == CHAT_TO_RESPONSES.keys()
 
@@ -235,7 +300,8 @@ def test_a_row_of_the_table_is_true(name):
         leaf = "role" if name == "messages[]:function" else name.partition(":")[0].rpartition(".")[2].strip("[]")
         assert leaf in refusal.field
         return
-    _, dropped = sent(**EXAMPLES[name])
+    body, dropped = sent(**EXAMPLES[name])
+    assert holds(body, BECOMES.get(name, {}))
     assert dropped == ([name] if row.fate is Fate.DROPPED else [])
 
 
@@ -264,6 +330,54 @@ def test_a_value_that_asks_for_nothing_passes_in_silence(name, idle):
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [{"type": "function", "function": {"name": "f", "cached": True}}]}, "tools[0].function.cached"),
         ({"tool_choice": {"type": "function", "function": {"name": "f"}, "once": True}}, "tool_choice.once"),
+        (_said(prefix=False), "messages[1].prefix"),
+        (_said(tool_call_id="c"), "messages[1].tool_call_id"),
+        ({"messages": [{"role": "user", "content": "Hi", "refusal": "No."}]}, "messages[0].refusal"),
+        (_called(_CALL, made_up=1), "messages[1].tool_calls[0].made_up"),
+        (
+            _called({"type": "function", "function": {"name": "f", "arguments": "{}", "made_up": 1}}),
+            "messages[1].tool_calls[0].function.made_up",
+        ),
+        (
+            _called({"type": "custom", "custom": {"name": "f", "input": "", "made_up": 1}}),
+            "messages[1].tool_calls[0].custom.made_up",
+        ),
+        (
+            _part({"type": "file", "file": {"file_data": "x", "made_up": 1}}),
+            "messages[0].content[1].file.made_up",
+        ),
+        (_said(content=[{"type": "refusal", "refusal": "x", "text": "y"}]), "messages[1].content[0].text"),
+        ({"tools": [{**_TOOL, "made_up": 1}]}, "tools[0].made_up"),
+        (
+            {"tools": [{"type": "custom", "custom": {"name": "f", "format": {"type": "text", "made_up": 1}}}]},
+            "tools[0].custom.format.made_up",
+        ),
+        (
+            {"tools": [{"type": "custom", "custom": {"name": "f", "format": {"type": "ebnf"}}}]},
+            "tools[0].custom.format.type",
+        ),
+        (
+            {"tool_choice": {"type": "function", "function": {"name": "f", "made_up": 1}}},
+            "tool_choice.function.made_up",
+        ),
+        (
+            {
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "allowed_tools": {"mode": "auto", "tools": [{**_TOOL, "made_up": 1}]},
+                }
+            },
+            "tool_choice.allowed_tools.tools[0].made_up",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {}, "made_up": 1}}},
+            "response_format.json_schema.made_up",
+        ),
+        ({"response_format": {"type": "json_object", "json_schema": {}}}, "response_format.json_schema"),
+        (
+            _called({"type": "function", "function": {"name": "f", "arguments": "[1]"}}),
+            "messages[1].tool_calls[0].function.arguments",
+        ),
         ({"stream_options": {"every": 5}}, "stream_options.every"),
         ({"response_format": {"type": "text", "style": "x"}}, "response_format.style"),
         (
@@ -287,14 +401,19 @@ def test_what_the_table_does_not_name_is_refused(fields, field):
     ("fields", "field"),
     [
         ({"messages": None}, "messages"),
-        ({"messages": [5]}, "messages[0]"),
+        ({"messages": []}, "messages"),
+        ({"messages": [5]}, "messages"),
         ({"messages": [{"role": "ghost", "content": ""}]}, "messages[0].role"),
-        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user"}]}, "messages"),
+        ({"messages": [{"role": "user", "content": []}]}, "messages"),
+        ({"messages": [{"role": "user", "content": {}}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
         ({"messages": [{"role": "tool", "content": "1"}]}, "messages[0].tool_call_id"),
         (_said(tool_calls=[{"type": "function", "function": {}}]), "messages[1].tool_calls[0].id"),
         (_said(reasoning_details="x"), "messages[1].reasoning_details"),
         ({"max_tokens": "9"}, "max_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": -1}, "max_completion_tokens"),
         ({"max_completion_tokens": True}, "max_completion_tokens"),
         ({"temperature": "hot"}, "temperature"),
         ({"stream": 1}, "stream"),
@@ -316,7 +435,7 @@ def test_what_chat_itself_does_not_allow_is_the_clients_fault(fields, field):
 # --- requests -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("asked_for", "limit"), [(0, 16), (15, 16), (16, 16), (4000, 4000)])
+@pytest.mark.parametrize(("asked_for", "limit"), [(1, 16), (15, 16), (16, 16), (4000, 4000)])
 def test_the_output_limit_is_raised_to_the_least_that_is_taken_and_then_named(asked_for, limit):
     body, dropped = sent(max_completion_tokens=asked_for)
     assert body["max_output_tokens"] == limit
@@ -398,6 +517,43 @@ def test_a_result_of_a_custom_tool_is_of_its_own_type():
 def test_a_turn_without_words_or_calls_stays_a_turn():
     body, _ = sent(messages=[*HELLO, {"role": "assistant", "content": None}, *HELLO])
     assert body["input"][1] == {"type": "message", "role": "assistant", "content": ""}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        _said(
+            annotations=[], refusal=None, audio=None, function_call=None, tool_calls=None, provider_specific_fields={}
+        ),
+        _said(tool_calls=[], tool_call_id=None, made_up=None),
+        {"stream_options": {"continuous_usage_stats": False, "include_usage": False}},
+    ],
+)
+def test_what_an_answer_says_of_nothing_may_be_sent_back(fields):
+    plain = sent(**({} if "stream_options" in fields else _said()))
+    assert sent(**fields) == plain
+
+
+@pytest.mark.parametrize("content", [None, []])
+@pytest.mark.parametrize("role", ["user", "system", "developer"])
+def test_an_empty_message_is_left_out(role, content):
+    assert sent(messages=[*HELLO, {"role": role, "content": content}]) == sent()
+
+
+def test_without_tools_there_is_no_choice_among_them():
+    assert sent(tools=[], tool_choice="auto", parallel_tool_calls=True) == sent()
+    assert refused(tool_choice="any").field == "tool_choice"
+
+
+@pytest.mark.parametrize("arguments", [None, "", " \n"])
+def test_a_call_without_arguments_has_none(arguments):
+    body, _ = sent(**_called({"type": "function", "function": {"name": "f", "arguments": arguments}}))
+    assert holds(body["input"], [_CALL_ITEM])
+
+
+@pytest.mark.parametrize(("effort", "dropped"), [("low", ["reasoning_effort"]), ("none", [])])
+def test_a_vendors_model_that_does_not_reason_is_not_asked_to(effort, dropped):
+    assert sent(reasoning_effort=effort) == (sent()[0], dropped)
 
 
 def _details(*details: Json, model: str = "gpt-5", base_url: str = VENDOR) -> tuple[list[Json], list[str]]:

@@ -7,17 +7,17 @@ import copy
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
-from cases import GOLDEN, NOW_S, about, translate
+from cases import GOLDEN, NOW_S, about, holds, translate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import omit
 from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.chat.completion_create_params import CompletionCreateParams
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses import Response, ResponseIncludable, ResponseStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
 from headgate.wire.dialect import Dialect
@@ -270,95 +270,154 @@ def item(kind: str, **more: Any) -> Json:
     return {"input": [{"type": kind, **more}]}
 
 
-#: For each row: fields that it is about; where it is only for OpenAI, the upstream.
-CARRIED: dict[str, tuple[Json, Upstream]] = {
-    "model": ({}, LOCAL),
-    "input": ({"input": "Hello"}, LOCAL),
-    "input[]:message": (item("message", role="user", content="Hello"), LOCAL),
-    "input[]:function_call": (item("function_call", call_id="c", name="f", arguments="{}"), LOCAL),
-    "include[]:message.output_text.logprobs": ({"include": ["message.output_text.logprobs"]}, LOCAL),
-    "input[].namespace": (item("function_call", call_id="c", name="f", namespace="n", arguments="{}"), LOCAL),
-    "input[]:function_call_output": (item("function_call_output", call_id="c", output="x"), LOCAL),
+def says(role: str, content: Any = "x", **more: Any) -> Json:
+    return {"messages": [{"role": role, "content": content, **more}]}
+
+
+def calls(call: Json) -> Json:
+    return {"messages": [{"role": "assistant", "tool_calls": [{"id": "c", **call}]}]}
+
+
+CHAT_F = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+CHAT_C = {"type": "custom", "custom": {"name": "c"}}
+PDF = "data:application/pdf;base64,JVBERg=="
+PNG = "https://e.com/a.png"
+LOGPROBS = ["message.output_text.logprobs"]
+CALL = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+
+#: For each row: fields that it is about; the upstream that it is carried to; and what must be in what is sent there.
+CARRIED: dict[str, tuple[Json, Upstream, Json]] = {
+    "model": ({}, LOCAL, {"model": "m"}),
+    "input": ({"input": "Hello"}, LOCAL, says("user", "Hello")),
+    "input[]:message": (item("message", role="user", content="Hello"), LOCAL, says("user", "Hello")),
+    "input[]:function_call": ({"input": [CALL]}, LOCAL, calls({"function": {"name": "f", "arguments": "{}"}})),
+    "input[]:function_call.namespace": (
+        {"input": [{**CALL, "namespace": "n"}]},
+        LOCAL,
+        calls({"function": {"name": "n__f", "arguments": "{}"}}),
+    ),
+    "input[]:function_call_output": (
+        item("function_call_output", call_id="c", output="x"),
+        LOCAL,
+        says("tool", tool_call_id="c"),
+    ),
     "input[]:reasoning": (
         {
             "input": [
                 {"type": "reasoning", "summary": [{"type": "summary_text", "text": "t"}]},
-                {"role": "assistant", "content": "a"},
+                {"role": "assistant", "content": "x"},
             ]
         },
         LOCAL,
+        says("assistant", reasoning_content="t"),
     ),
-    "input[]:custom_tool_call": (item("custom_tool_call", call_id="c", name="f", input="x"), OPENAI_GPT),
-    "input[]:custom_tool_call_output": (item("custom_tool_call_output", call_id="c", output="x"), OPENAI_GPT),
-    "input[].content[]:input_text": (part("input_text", text="x"), LOCAL),
-    "input[].content[]:output_text": (part("output_text", text="x"), LOCAL),
+    "input[]:custom_tool_call": (
+        item("custom_tool_call", call_id="c", name="f", input="x"),
+        OPENAI_GPT,
+        calls({"type": "custom", "custom": {"name": "f", "input": "x"}}),
+    ),
+    "input[]:custom_tool_call_output": (
+        item("custom_tool_call_output", call_id="c", output="x"),
+        OPENAI_GPT,
+        says("tool", tool_call_id="c"),
+    ),
+    "input[].content[]:input_text": (part("input_text", text="x"), LOCAL, says("user")),
+    "input[].content[]:output_text": (part("output_text", text="x"), LOCAL, says("user")),
     "input[].content[]:refusal": (
         item("message", role="assistant", content=[{"type": "refusal", "refusal": "no"}]),
         OPENAI_GPT,
+        says("assistant", [{"type": "refusal", "refusal": "no"}]),
     ),
-    "input[].content[]:input_image": (part("input_image", image_url="https://e.com/a.png"), LOCAL),
-    "input[].content[]:input_file": (part("input_file", file_data="JVBERg=="), LOCAL),
-    "instructions": ({"instructions": "Be brief."}, LOCAL),
-    "max_output_tokens": ({"max_output_tokens": 5}, LOCAL),
-    "stream": ({"stream": True}, LOCAL),
-    "temperature": ({"temperature": 0.5}, LOCAL),
-    "top_p": ({"top_p": 0.5}, LOCAL),
-    "top_logprobs": ({"top_logprobs": 2}, LOCAL),
-    "tools": ({"tools": [F]}, LOCAL),
-    "tools[]:custom": ({"tools": [C]}, OPENAI_GPT),
-    "tools[]:namespace": ({"tools": [{"type": "namespace", "name": "n", "description": "", "tools": [F]}]}, LOCAL),
-    "tool_choice": ({"tools": [F], "tool_choice": "required"}, LOCAL),
+    "input[].content[]:input_image": (
+        part("input_image", image_url=PNG, detail="low"),
+        LOCAL,
+        says("user", [{"type": "image_url", "image_url": {"url": PNG, "detail": "low"}}]),
+    ),
+    "input[].content[]:input_file": (
+        part("input_file", file_data="JVBERg=="),
+        LOCAL,
+        says("user", [{"type": "file", "file": {"file_data": PDF}}]),
+    ),
+    "instructions": ({"instructions": "Be brief."}, LOCAL, says("system", "Be brief.")),
+    "max_output_tokens": ({"max_output_tokens": 5}, LOCAL, {"max_tokens": 5}),
+    "stream": ({"stream": True}, LOCAL, {"stream": True, "stream_options": {"include_usage": True}}),
+    "temperature": ({"temperature": 0.5}, LOCAL, {"temperature": 0.5}),
+    "top_p": ({"top_p": 0.5}, LOCAL, {"top_p": 0.5}),
+    "top_logprobs": ({"top_logprobs": 2}, LOCAL, {"logprobs": True, "top_logprobs": 2}),
+    "tools": ({"tools": [F]}, LOCAL, {"tools": [CHAT_F]}),
+    "tools[]:custom": ({"tools": [C]}, OPENAI_GPT, {"tools": [CHAT_C]}),
+    "tools[]:namespace": (
+        {"tools": [{"type": "namespace", "name": "n", "description": "", "tools": [F]}]},
+        LOCAL,
+        {"tools": [{"type": "function", "function": {"name": "n__f"}}]},
+    ),
+    "tool_choice": ({"tools": [F], "tool_choice": "required"}, LOCAL, {"tool_choice": "required"}),
     "tool_choice:allowed_tools": (
         {"tools": [F], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [F]}},
         OPENAI_GPT,
+        {"tool_choice": {"allowed_tools": {"mode": "auto", "tools": [{"function": {"name": "f"}}]}}},
     ),
-    "tool_choice:custom": ({"tools": [C], "tool_choice": {"type": "custom", "name": "c"}}, OPENAI_GPT),
-    "parallel_tool_calls": ({"tools": [F], "parallel_tool_calls": False}, LOCAL),
-    "text": ({"text": {"format": {"type": "json_object"}}}, LOCAL),
-    "text.verbosity": ({"text": {"verbosity": "low"}}, OPENAI_REASONING),
-    "reasoning": ({"reasoning": {"effort": "low", "summary": "auto"}}, LOCAL),
-    "reasoning.effort": ({"reasoning": {"effort": "low"}}, OPENAI_REASONING),
-    "include": ({"include": ["message.output_text.logprobs"]}, LOCAL),
-    "user": ({"user": "u"}, LOCAL),
-    "safety_identifier": ({"safety_identifier": "s"}, OPENAI_GPT),
-    "service_tier": ({"service_tier": "flex"}, OPENAI_GPT),
-    "prompt_cache_key": ({"prompt_cache_key": "k"}, OPENAI_GPT),
-    "prompt_cache_retention": ({"prompt_cache_retention": "24h"}, OPENAI_GPT),
+    "tool_choice:custom": (
+        {"tools": [C], "tool_choice": {"type": "custom", "name": "c"}},
+        OPENAI_GPT,
+        {"tool_choice": CHAT_C},
+    ),
+    "parallel_tool_calls": ({"tools": [F], "parallel_tool_calls": False}, LOCAL, {"parallel_tool_calls": False}),
+    "text": ({"text": {"format": {"type": "json_object"}}}, LOCAL, {"response_format": {"type": "json_object"}}),
+    "text.verbosity": ({"text": {"verbosity": "low"}}, OPENAI_REASONING, {"verbosity": "low"}),
+    "reasoning": ({"reasoning": {"effort": "low", "summary": "auto"}}, LOCAL, {"reasoning_effort": "low"}),
+    "reasoning.effort": ({"reasoning": {"effort": "low"}}, OPENAI_REASONING, {"reasoning_effort": "low"}),
+    "include": ({"include": LOGPROBS}, LOCAL, {"logprobs": True}),
+    "include[]:message.output_text.logprobs": ({"include": LOGPROBS}, LOCAL, {"logprobs": True}),
+    "user": ({"user": "u"}, LOCAL, {"user": "u"}),
+    **{
+        name: ({name: value}, OPENAI_GPT, {name: value})
+        for name, value in {
+            "safety_identifier": "s",
+            "service_tier": "flex",
+            "prompt_cache_key": "k",
+            "prompt_cache_retention": "24h",
+        }.items()
+    },
 }
 HERE: dict[str, Json] = {
     "metadata": {"metadata": {"a": "b"}},
-    "stream_options": {"stream_options": {"include_obfuscation": False}},
+    "stream_options": {"stream_options": {}},
+    "stream_options.include_obfuscation": {"stream_options": {"include_obfuscation": False}},
+    "stream_options.include_usage": {"stream_options": {"include_usage": False}},
+    "include[]:reasoning.encrypted_content": {"include": ["reasoning.encrypted_content"]},
 }
 
 #: For each row: fields, and the path that the refusal names.
 REFUSED: dict[str, tuple[Json, str]] = {
-    "input[]:item_reference": ({"input": [{"id": "msg_1"}]}, "input[0]"),
-    "input[]:others": (item("web_search_call", id="ws_1", status="completed"), "input[0]"),
+    "input[]:item_reference": ({"input": [{"id": "msg_1"}]}, "input[0].type"),
     "input[].content[].file_id": (part("input_image", file_id="f"), "input[0].content[0].file_id"),
     "input[].content[].file_url": (part("input_file", file_url="https://e.com"), "input[0].content[0].file_url"),
-    "input[].content[]:input_audio": (part("input_audio"), "input[0].content[0]"),
-    "input[].content[]:others": (part("computer_screenshot"), "input[0].content[0]"),
-    "tools[]:hosted": ({"tools": [F, {"type": "web_search_preview"}]}, "tools[1]"),
-    "tools[]:others": ({"tools": [{"type": "local_shell"}]}, "tools[0]"),
-    "tool_choice:others": ({"tools": [F], "tool_choice": {"type": "file_search"}}, "tool_choice"),
-    "text.format:others": ({"text": {"format": {"type": "grammar"}}}, "text.format"),
+    "input[].content[]:input_audio": (part("input_audio"), "input[0].content[0].type"),
     "previous_response_id": ({"previous_response_id": "resp_1"}, "previous_response_id"),
     "conversation": ({"conversation": "conv_1"}, "conversation"),
     "prompt": ({"prompt": {"id": "p"}}, "prompt"),
     "background": ({"background": True}, "background"),
     "moderation": ({"moderation": {"model": "m"}}, "moderation"),
 }
-CALL = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+for name in RESPONSES_TO_CHAT:  # the types of items and tools
+    place, _, kind = name.partition(":")
+    if RESPONSES_TO_CHAT[name].fate is Fate.REFUSED and name not in REFUSED:
+        made = {"input[]": item(kind), "tools[]": {"tools": [{"type": kind}]}, "tool_choice": {place: {"type": kind}}}
+        REFUSED[name] = (made[place], place.replace("[]", "[0]") + ".type")
 DROPPED: dict[str, Json] = {
     "input[].phase": {"input": [{**USER, "content": "x", "phase": "commentary"}]},
     "input[].caller": {"input": [{**CALL, "caller": {"type": "program", "caller_id": "p"}}]},
     "input[].async": {"input": [{**CALL, "async": True}]},
-    "input[].*": {"input": [{**USER, "content": "x", "made\r\nup": 1}]},
-    "input[].content[]:input_file.detail": part("input_file", file_data="JVBERg==", detail="low"),
+    "input[].internal_chat_message_metadata_passthrough": {
+        "input": [{**USER, "content": "x", "internal_chat_message_metadata_passthrough": {"turn_id": "t"}}]
+    },
+    "input[].parsed_arguments": {"input": [{**CALL, "parsed_arguments": {"a": 1}}]},
+    "input[].content[].parsed": part("output_text", text="x", parsed={"a": 1}),
+    "input[].content[].detail": part("input_file", file_data="JVBERg==", detail="low"),
     "input[].content[].prompt_cache_breakpoint": part(
         "input_text", text="x", prompt_cache_breakpoint={"mode": "explicit"}
     ),
-    "input[].content[].*": part("input_text", text="x", made_up=1),
     "tools[].defer_loading": {"tools": [{**F, "defer_loading": True}]},
     "tools[].async": {"tools": [{**F, "async": True}]},
     "tools[].allowed_callers": {"tools": [{**F, "allowed_callers": ["programmatic"]}]},
@@ -373,6 +432,11 @@ DROPPED: dict[str, Json] = {
     "access_programs": {"access_programs": {"cyber": "standard"}},
     "image": {"image": {"context_compression": "auto"}},
     "client_metadata": {"client_metadata": {"session": "s"}},
+    **{
+        f"include[]:{name}": {"include": [name]}
+        for name in get_args(ResponseIncludable)
+        if name not in ("message.output_text.logprobs", "reasoning.encrypted_content")
+    },
 }
 
 
@@ -389,10 +453,10 @@ def test_every_row_has_its_example() -> None:
 
 @pytest.mark.parametrize("row", CARRIED)
 def test_a_carried_field_is_sent(row: str) -> None:
-    fields, upstream = CARRIED[row]
+    fields, upstream, expected = CARRIED[row]
     sent, dropped = ask(fields, upstream)
     assert dropped == []
-    assert row == "model" or sent != ask({}, upstream)[0]
+    assert holds(sent, expected)
 
 
 @pytest.mark.parametrize("row", HERE)
@@ -446,12 +510,110 @@ def test_null_is_absent(name: str) -> None:
         ({"text": {"made_up": 1}}, "text.made_up"),
         ({"reasoning": {"made_up": 1}}, "reasoning.made_up"),
         ({"tools": [{**F, "made_up": 1}]}, "tools[0].made_up"),
+        ({"tools": [{**F, "tools": []}]}, "tools[0].tools"),
+        ({"tools": [{"type": "made_up"}]}, "tools[0].type"),
+        ({"tools": [{"type": "namespace", "name": "n", "made_up": 1}]}, "tools[0].made_up"),
+        (
+            {"tools": [{"type": "namespace", "name": "n", "tools": [{**F, "made_up": 1}]}]},
+            "tools[0].tools[0].made_up",
+        ),
+        ({"tools": [{"type": "namespace", "name": "n", "tools": [C]}]}, "tools[0].tools[0].type"),
+        ({"tools": [{**C, "format": {"type": "text", "made_up": 1}}]}, "tools[0].format.made_up"),
+        (
+            {"tools": [{**C, "format": {"type": "grammar", "syntax": "lark", "definition": "x", "made_up": 1}}]},
+            "tools[0].format.made_up",
+        ),
+        ({"tool_choice": {"type": "function", "name": "f", "made_up": 1}}, "tool_choice.made_up"),
+        ({"tool_choice": {"type": "made_up"}}, "tool_choice.type"),
+        (
+            {"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [F], "made_up": 1}},
+            "tool_choice.made_up",
+        ),
+        (
+            {"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{**F, "made_up": 1}]}},
+            "tool_choice.tools[0].made_up",
+        ),
+        ({"text": {"format": {"type": "text", "made_up": 1}}}, "text.format.made_up"),
+        ({"text": {"format": {"type": "json_object", "schema": {}}}}, "text.format.schema"),
+        ({"text": {"format": {"type": "grammar"}}}, "text.format.type"),
+        (
+            {"text": {"format": {"type": "json_schema", "name": "n", "schema": {}, "made_up": 1}}},
+            "text.format.made_up",
+        ),
+        ({"stream_options": {"made_up": 1}}, "stream_options.made_up"),
+        ({"include": [*LOGPROBS, "made_up"]}, "include[1]"),
+        ({"input": [{**USER, "content": "x", "made\r\nup": 1}]}, "input[0].made\r\nup"),
+        ({"input": [{**USER, "content": "x", "arguments": "{}"}]}, "input[0].arguments"),
+        ({"input": [{**USER, "content": "x", "namespace": "n"}]}, "input[0].namespace"),
+        ({"input": [{**CALL, "content": "x"}]}, "input[0].content"),
+        (item("function_call_output", call_id="c", output="x", arguments="{}"), "input[0].arguments"),
+        (
+            item("custom_tool_call", call_id="c", name="f", input="x", namespace="n"),
+            "input[0].namespace",
+        ),
+        (item("reasoning", summary=[], made_up=1), "input[0].made_up"),
+        (
+            item("reasoning", summary=[{"type": "summary_text", "text": "x", "made_up": 1}]),
+            "input[0].summary[0].made_up",
+        ),
+        (part("input_text", text="x", made_up=1), "input[0].content[0].made_up"),
+        (part("input_text", text="x", image_url=PNG), "input[0].content[0].image_url"),
+        (part("input_image", image_url=PNG, text="x"), "input[0].content[0].text"),
+        (part("computer_screenshot"), "input[0].content[0].type"),
+        (item("made_up"), "input[0].type"),
+        (
+            item("function_call_output", call_id="c", output=[{"type": "input_text", "text": "x", "made_up": 1}]),
+            "input[0].output[0].made_up",
+        ),
+        ({"input": [{**CALL, "arguments": "[1]"}]}, "input[0].arguments"),
+        ({"input": [{**CALL, "arguments": "{"}]}, "input[0].arguments"),
     ],
 )
 def test_a_field_that_is_not_known_is_refused(fields: Json, path: str) -> None:
     with pytest.raises(Refusal) as refusal:
-        ask(fields)
+        ask(fields, OPENAI_GPT)
     assert (refusal.value.field, refusal.value.valid) == (path, True)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {**USER, "content": "x", "id": "msg_1", "status": "completed", "made_up": None},
+        {**CALL, "id": "fc_1", "status": "completed", "created_by": "u", "caller": {"type": "direct"}, "async": False},
+        {
+            "role": "assistant",
+            "id": "msg_1",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "x", "annotations": [{"type": "file_path"}], "logprobs": []}],
+        },
+        {"type": "function_call_output", "id": "o", "status": "completed", "call_id": "c", "output": "x", "name": "f"},
+    ],
+)
+def test_what_stands_in_an_answer_may_be_sent_back(item: Json) -> None:
+    assert ask({"input": [item]})[1] == []
+
+
+@pytest.mark.parametrize("content", [None, []])
+@pytest.mark.parametrize("role", ["user", "system", "developer"])
+def test_an_empty_message_is_left_out(role: str, content: Any) -> None:
+    for upstream in (LOCAL, OPENAI_GPT, HUB):
+        alone = messages([{"role": "user", "content": "x"}], upstream)
+        assert messages([{"role": "user", "content": "x"}, {"role": role, "content": content}], upstream) == alone
+
+
+@pytest.mark.parametrize("arguments", [None, "", " \n"])
+def test_a_call_without_arguments_has_none(arguments: str | None) -> None:
+    assert messages([{**CALL, "arguments": arguments}]) == messages([CALL])
+
+
+SPACE = {"type": "namespace", "name": "n", "tools": [F]}
+
+
+@pytest.mark.parametrize("tools", [[SPACE, {**F, "name": "n__f"}], [{**F, "name": "n__f"}, SPACE], [SPACE, SPACE]])
+def test_two_tools_of_one_joined_name_are_refused(tools: list[Json]) -> None:
+    with pytest.raises(Refusal) as refusal:
+        ask({"tools": tools})
+    assert (refusal.value.field, refusal.value.valid) == ("tools[1]", False)
 
 
 @pytest.mark.parametrize(
@@ -493,7 +655,7 @@ def test_a_number_of_probabilities_asks_for_them() -> None:
 
 def test_names_are_those_of_the_client() -> None:
     for name in responses_to_chat.NAMES.values():
-        assert name in RESPONSES_TO_CHAT
+        assert name in RESPONSES_TO_CHAT or name in ("text.format", "text.format.type", "tools[]", "tools[].format")
 
 
 @pytest.mark.parametrize(
@@ -504,7 +666,9 @@ def test_names_are_those_of_the_client() -> None:
         ({"input": ["x"]}, "input"),
         ({"input": [{}]}, "input[0].role"),
         ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role"),
-        ({"input": [{"role": "user"}]}, "input[0].content"),
+        ({"input": [{"role": "user"}]}, "input"),
+        ({"input": [{"role": "user", "content": []}]}, "input"),
+        ({"input": [{"role": "user", "content": {}}]}, "input[0].content"),
         ({"input": [{"type": 5}]}, "input[0].type"),
         (part("input_text"), "input[0].content[0].text"),
         (part("input_image"), "input[0].content[0].image_url"),
@@ -521,6 +685,10 @@ def test_names_are_those_of_the_client() -> None:
         ({"include": "x"}, "include"),
         ({"temperature": "hot"}, "temperature"),
         ({"max_output_tokens": 1.5}, "max_output_tokens"),
+        ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"max_output_tokens": -1}, "max_output_tokens"),
+        ({"stream_options": {"include_obfuscation": 1}}, "stream_options.include_obfuscation"),
+        ({"include": [5]}, "include[0]"),
     ],
 )
 def test_what_responses_itself_does_not_allow_is_a_bad_request(fields: Json, path: str) -> None:
@@ -658,7 +826,7 @@ def test_a_developer_is_a_system_except_for_openai() -> None:
 def test_only_users_show_images(role: str) -> None:
     with pytest.raises(Refusal) as refusal:
         messages([{"role": role, "content": [{"type": "input_image", "image_url": "https://e.com/a.png"}]}])
-    assert refusal.value.field == "input[0].content[0]"
+    assert refusal.value.field == "input[0].content[0].type"
 
 
 def test_the_request_is_left_as_it_was() -> None:

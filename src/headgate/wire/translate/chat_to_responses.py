@@ -1,8 +1,5 @@
-"""A chat client, or the chat in the middle, on an upstream that speaks responses.
-
-*Input.* Each message becomes one item or several: what was thought, then what was said, then the tools that were
-called, which is the order in which the model wrote them. An assistant's words go as one string, since the list of parts
-that the vendor publishes for input has no place for them without the id that they were stored under.
+"""A chat client, or the chat in the middle, on an upstream that speaks responses: the request but for its conversation,
+which stands in `chat_to_responses_turns.py`, and the way back in `chat_to_responses_stream.py`.
 
 *Reasoning.* Nothing is stored upstream, so the reasoning of earlier turns goes back only in the form that the vendor
 encrypted; `include` asks for that form wherever the model reasons.
@@ -10,13 +7,14 @@ encrypted; `include` asks for that form wherever the model reasons.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from headgate.wire.translate.chat_to_responses_stream import Stream, answer
-from headgate.wire.translate.fields import CHAT_TO_RESPONSES, Fate, refusal, sort_out
-from headgate.wire.translate.reasoning import EFFORTS, OPENAI, SEAL, nearest
-from headgate.wire.translate.shape import Refusal, items, mapping, string, wrong
-from headgate.wire.translate.tool_ids import for_chat
+from headgate.wire.translate.chat_to_responses_turns import turns_of
+from headgate.wire.translate.fields import CHAT_TO_RESPONSES
+from headgate.wire.translate.reasoning import EFFORTS, nearest
+from headgate.wire.translate.ruling import Ruling
+from headgate.wire.translate.shape import each, flag, integer, mapping, number, string, wrong
 from headgate.wire.translate.upstream import Sampling, Upstream
 
 __all__ = ["NAMES", "Stream", "answer", "request"]
@@ -34,7 +32,7 @@ NAMES: dict[str, str] = {
 #: The vendor takes no lower limit.
 _MIN_OUTPUT_TOKENS = 16
 
-_AS_THEY_ARE = (
+_AS_THEY_ARE: Final = (
     "metadata",
     "user",
     "safety_identifier",
@@ -45,363 +43,85 @@ _AS_THEY_ARE = (
     "moderation",
 )
 
-_PROMPT = frozenset({"role", "content"})
-_ASSISTANT = frozenset(
-    {"role", "content", "refusal", "tool_calls", "reasoning_content", "reasoning", "reasoning_details"}
-)
-_TOOL = frozenset({"role", "content", "tool_call_id"})
-_TEXT_PART = frozenset({"type", "text", "prompt_cache_breakpoint"})
-_SAID_PART = frozenset({"type", "text", "refusal", "prompt_cache_breakpoint"})
-_IMAGE_PART = frozenset({"type", "image_url", "prompt_cache_breakpoint"})
-_IMAGE = frozenset({"url", "detail"})
-_FILE_PART = frozenset({"type", "file", "prompt_cache_breakpoint"})
-_FILE = frozenset({"filename", "file_data", "file_id"})
-_FUNCTION_PART = frozenset({"id", "type", "function"})
-_CUSTOM_PART = frozenset({"id", "type", "custom"})
-_FUNCTION_CALL = frozenset({"name", "arguments"})
-_CUSTOM_CALL = frozenset({"name", "input"})
-_FUNCTION = frozenset({"name", "description", "parameters", "strict"})
-_CUSTOM = frozenset({"name", "description", "format"})
-_FORM = frozenset({"type", "json_schema"})
-_SCHEMA = frozenset({"name", "description", "schema", "strict"})
-
-_STREAM_OPTIONS = frozenset({"include_usage", "include_obfuscation"})
+_STREAM_OPTIONS: Final = frozenset({"include_usage", "include_obfuscation"})
+_TYPE: Final = frozenset({"type"})
+_SCHEMA_FORM: Final = frozenset({"type", "json_schema"})
+_SCHEMA: Final = frozenset({"name", "description", "schema", "strict"})
+_FUNCTION_TOOL: Final = frozenset({"type", "function"})
+_FUNCTION: Final = frozenset({"name", "description", "parameters", "strict"})
+_CUSTOM_TOOL: Final = frozenset({"type", "custom"})
+_CUSTOM: Final = frozenset({"name", "description", "format"})
+_GRAMMAR_FORMAT: Final = frozenset({"type", "grammar"})
+_GRAMMAR: Final = frozenset({"syntax", "definition"})
+_ALLOWED_CHOICE: Final = frozenset({"type", "allowed_tools"})
+_ALLOWED: Final = frozenset({"mode", "tools"})
+#: Where a tool is chosen by its name, all that defines it may stand beside that.
+_CHOSEN: Final = {"function": (_FUNCTION_TOOL, _FUNCTION), "custom": (_CUSTOM_TOOL, _CUSTOM)}
 
 #: What a function without `parameters` takes, in chat.
-_NO_PARAMETERS: Json = {"type": "object", "properties": {}, "additionalProperties": False}
+_NO_PARAMETERS: Final[Json] = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
 def request(fields: Json, upstream: Upstream, dropped: list[str]) -> Json:
-    sort_out(fields, CHAT_TO_RESPONSES, upstream, dropped)
-    sent: Json = {"model": upstream.model, "input": _input(fields.get("messages"), upstream, dropped), "store": False}
-    include: list[str] = []
-    if upstream.sampling is Sampling.NONE or fields.get("reasoning_effort") is not None:
-        include.append("reasoning.encrypted_content")
-    _stream(fields, sent, upstream, dropped)
-    _limit(fields, sent, dropped)
-    _sampling(fields, sent, include, upstream, dropped)
-    _text(fields, sent, upstream, dropped)
-    _effort(fields, sent, upstream, dropped)
-    _tools(fields, sent, upstream, dropped)
-    if include:
-        sent["include"] = include
-    for name in _AS_THEY_ARE:
-        value = fields.get(name)
-        if value is not None:
-            sent[name] = value
+    """The responses request. Raises Refusal."""
+    ruling = Ruling(CHAT_TO_RESPONSES, upstream, dropped)
+    ruling.top(fields)
+    sent: Json = {"model": upstream.model, "input": turns_of(fields, ruling), "store": False}
+    _stream(fields, sent, ruling)
+    _sampling(fields, sent, ruling)
+    _text(fields, sent, ruling)
+    _reasoning(fields, sent, ruling)
+    _tools(fields, sent, ruling)
+    _include(fields, sent, ruling)
+    _labels(fields, sent)
     return sent
 
 
-def _others(given: Json, known: frozenset[str], row: str, upstream: Upstream, dropped: list[str]) -> None:
-    """Looks at what is not converted: drops what the table drops, and refuses the rest. row: the path of `given` in the
-    table."""
-    if given.keys() <= known:
-        return
-    for name in sorted(given.keys() - known):
-        value = given[name]
-        if value is None or value is False or value in ([], {}, ""):
-            continue
-        path = f"{row}.{name}"
-        at = CHAT_TO_RESPONSES.get(path)
-        if at is not None and at.fate is Fate.DROPPED:
-            dropped.append(path)
-            continue
-        field = path.rpartition("[]")[2].removeprefix(".")  # the path within the message or tool
-        if at is not None and at.fate is Fate.REFUSED:
-            raise refusal(CHAT_TO_RESPONSES, path, field, upstream)
-        raise Refusal(field, f"is not a field that headgate can carry to {upstream.sentence}")
-
-
-def _unknown(kind: Any, field: str, upstream: Upstream) -> Refusal:
-    """A type of part, tool or call that the table does not name."""
-    if not isinstance(kind, str):
-        return wrong(field, "must be a string")
-    return Refusal(field, f"{kind[:50]!r} cannot be carried to {upstream.sentence}")
-
-
-# Messages.
-
-
-def _input(messages: Any, upstream: Upstream, dropped: list[str]) -> list[Json]:
-    if not isinstance(messages, list):
-        raise wrong("messages", "must be a list of objects")
-    input_items: list[Json] = []
-    customs: set[str] = set()  # ids of calls whose results are of another type
-    for index, message in enumerate(messages):
-        try:
-            if not isinstance(message, dict):
-                raise wrong("", "must be an object")
-            role = message.get("role")
-            if role in ("user", "system", "developer"):
-                content = message.get("content")
-                if not isinstance(content, str):
-                    content = _parts(content, upstream, dropped)
-                _others(message, _PROMPT, "messages[]", upstream, dropped)
-                input_items.append({"role": role, "content": content})
-            elif role == "assistant":
-                _assistant(message, input_items, customs, upstream, dropped)
-            elif role == "tool":
-                input_items.append(_result(message, customs, upstream, dropped))
-            elif role == "function":
-                raise refusal(CHAT_TO_RESPONSES, "messages[]:function", "role", upstream)
-            else:
-                raise wrong("role", "must be one of developer, system, user, assistant, tool")
-        except Refusal as fault:
-            raise fault.within(f"messages[{index}]") from None
-    return input_items
-
-
-def _parts(content: Any, upstream: Upstream, dropped: list[str]) -> list[Json]:
-    parts = []
-    for index, part in enumerate(items(content, "content")):
-        try:
-            parts.append(_part(part, upstream, dropped))
-        except Refusal as fault:
-            raise fault.within(f"content[{index}]") from None
-    if not parts:
-        raise wrong("content", "must be a string or a list of parts")
-    return parts
-
-
-def _part(part: Json, upstream: Upstream, dropped: list[str]) -> Json:
-    kind = part.get("type")
-    if kind == "text":
-        made: Json = {"type": "input_text", "text": string(part.get("text"), "text")}
-        _others(part, _TEXT_PART, "messages[].content[]", upstream, dropped)
-    elif kind == "image_url":
-        image = mapping(part.get("image_url"), "image_url")
-        detail = image.get("detail")
-        made = {
-            "type": "input_image",
-            "image_url": string(image.get("url"), "image_url.url"),
-            "detail": "auto" if detail is None else string(detail, "image_url.detail"),
-        }
-        _others(image, _IMAGE, "messages[].content[].image_url", upstream, dropped)
-        _others(part, _IMAGE_PART, "messages[].content[]", upstream, dropped)
-    elif kind == "file":
-        made = _file(mapping(part.get("file"), "file"), upstream, dropped)
-        _others(part, _FILE_PART, "messages[].content[]", upstream, dropped)
-    elif kind == "input_audio":
-        raise refusal(CHAT_TO_RESPONSES, "messages[].content[]:input_audio", "type", upstream)
-    else:
-        raise _unknown(kind, "type", upstream)
-    mark = part.get("prompt_cache_breakpoint")
-    if mark is not None:
-        made["prompt_cache_breakpoint"] = mark
-    return made
-
-
-def _file(file: Json, upstream: Upstream, dropped: list[str]) -> Json:
-    _others(file, _FILE, "messages[].content[].file", upstream, dropped)
-    file_id, name = file.get("file_id"), file.get("filename")
-    if file_id is not None:
-        if not upstream.is_openai:
-            raise Refusal(
-                "file.file_id", f"cannot be carried to {upstream.sentence}: the file lies with another vendor"
-            )
-        return {"type": "input_file", "file_id": string(file_id, "file.file_id")}
-    made = {"type": "input_file", "file_data": string(file.get("file_data"), "file.file_data")}
-    if name is not None:
-        made["filename"] = string(name, "file.filename")
-    return made
-
-
-def _assistant(
-    message: Json, input_items: list[Json], customs: set[str], upstream: Upstream, dropped: list[str]
-) -> None:
-    input_items += _thoughts(message, upstream, dropped)
-    content, refused, calls = message.get("content"), message.get("refusal"), message.get("tool_calls")
-    texts = [content] if isinstance(content, str) else _said(content, upstream, dropped)
-    if refused is not None:
-        texts.append(string(refused, "refusal"))
-    said = "".join(texts)
-    if said or not calls:  # a turn of tool calls only has no words
-        input_items.append({"type": "message", "role": "assistant", "content": said})
-    for index, call in enumerate(items(calls, "tool_calls")):
-        try:
-            input_items.append(_call(call, customs, upstream, dropped))
-        except Refusal as fault:
-            raise fault.within(f"tool_calls[{index}]") from None
-    _others(message, _ASSISTANT, "messages[]", upstream, dropped)
-
-
-def _said(content: Any, upstream: Upstream, dropped: list[str]) -> list[str]:
-    texts = []
-    for index, part in enumerate(items(content, "content")):
-        kind = part.get("type")
-        try:
-            if kind not in ("text", "refusal"):
-                raise _unknown(kind, "type", upstream)
-            texts.append(string(part.get(kind), kind))
-            if part.get("prompt_cache_breakpoint") is not None:
-                dropped.append("messages[].content[].prompt_cache_breakpoint")
-            _others(part, _SAID_PART, "messages[].content[]", upstream, dropped)
-        except Refusal as fault:
-            raise fault.within(f"content[{index}]") from None
-    return texts
-
-
-def _call(call: Json, customs: set[str], upstream: Upstream, dropped: list[str]) -> Json:
-    kind = call.get("type")
-    call_id = for_chat(string(call.get("id"), "id"))
-    if kind == "function" or kind is None:
-        function = mapping(call.get("function"), "function")
-        arguments = function.get("arguments")
-        if arguments is None or not string(arguments, "function.arguments").strip():
-            arguments = "{}"
-        made = {
-            "type": "function_call",
-            "call_id": call_id,
-            "name": string(function.get("name"), "function.name"),
-            "arguments": arguments,
-        }
-        _others(function, _FUNCTION_CALL, "messages[].tool_calls[].function", upstream, dropped)
-        _others(call, _FUNCTION_PART, "messages[].tool_calls[]", upstream, dropped)
-        return made
-    if kind != "custom":
-        raise _unknown(kind, "type", upstream)
-    custom = mapping(call.get("custom"), "custom")
-    _others(custom, _CUSTOM_CALL, "messages[].tool_calls[].custom", upstream, dropped)
-    _others(call, _CUSTOM_PART, "messages[].tool_calls[]", upstream, dropped)
-    customs.add(call_id)
-    return {
-        "type": "custom_tool_call",
-        "call_id": call_id,
-        "name": string(custom.get("name"), "custom.name"),
-        "input": string(custom.get("input"), "custom.input"),
-    }
-
-
-def _result(message: Json, customs: set[str], upstream: Upstream, dropped: list[str]) -> Json:
-    call_id = for_chat(string(message.get("tool_call_id"), "tool_call_id"))
-    content = message.get("content")
-    if content is None or content == []:
-        content = ""
-    elif not isinstance(content, str):
-        content = _parts(content, upstream, dropped)
-    _others(message, _TOOL, "messages[]", upstream, dropped)
-    kind = "custom_tool_call_output" if call_id in customs else "function_call_output"
-    return {"type": kind, "call_id": call_id, "output": content}
-
-
-def _thoughts(message: Json, upstream: Upstream, dropped: list[str]) -> list[Json]:
-    """The reasoning items of an assistant's turn, from `reasoning_details`. What the vendor did not encrypt is left
-    out, and so is everything for a model that does not reason, since such a model refuses it. Raw thoughts go to open
-    models, which neither sign nor encrypt."""
-    details = message.get("reasoning_details")
-    if not details:
-        if message.get("reasoning_content") or message.get("reasoning"):
-            dropped.append("messages[].reasoning_content")
-        return []
-    groups: dict[tuple[str, Any], dict[str, str]] = {}
-    left_out = False
-    for entry in items(details, "reasoning_details"):
-        item_id, index = entry.get("id"), entry.get("index")
-        if entry.get("format") != OPENAI:
-            left_out = True
-            continue
-        if isinstance(item_id, str) and item_id:
-            group = groups.setdefault(("id", item_id), {"id": item_id})
-        else:
-            group = groups.setdefault(("index", index if isinstance(index, int) else None), {})
-        for name in ("summary", "text", "data"):  # which may have come in pieces
-            if isinstance(entry.get(name), str):
-                group[name] = group.get(name, "") + entry[name]
-    made = []
-    for group in groups.values():
-        item: Json = {"type": "reasoning", "summary": []}
-        if "id" in group:
-            item["id"] = group["id"]
-        data = group.get("data", "")
-        if data and not data.startswith(SEAL):
-            item["encrypted_content"] = data
-            if group.get("summary"):
-                item["summary"] = [{"type": "summary_text", "text": group["summary"]}]
-            made.append(item)
-        elif group.get("text") and not upstream.is_openai:
-            item["content"] = [{"type": "reasoning_text", "text": group["text"]}]
-            made.append(item)
-        else:
-            left_out = True
-    if upstream.is_openai and upstream.sampling is not Sampling.NONE:
-        made, left_out = [], True
-    if left_out:
-        dropped.append("messages[].reasoning_content")
-    return made
-
-
-# Everything else.
-
-
-def _stream(fields: Json, sent: Json, upstream: Upstream, dropped: list[str]) -> None:
-    stream = _boolean(fields, "stream")
+def _stream(fields: Json, sent: Json, ruling: Ruling) -> None:
+    stream = flag(fields.get("stream"), "stream")
     if stream:
         sent["stream"] = True
     options = fields.get("stream_options")
     if options is None:
         return
-    hidden = _boolean(mapping(options, "stream_options"), "include_obfuscation", "stream_options.")
-    if hidden is False and stream:
+    ruling.rest(mapping(options, "stream_options"), _STREAM_OPTIONS, "stream_options", "stream_options")
+    padding = options.get("include_obfuscation")
+    if flag(padding, "stream_options.include_obfuscation"):  # it is upstream's own default, and ends here
+        ruling.drop("stream_options.include_obfuscation")
+    elif padding is False and stream:
         sent["stream_options"] = {"include_obfuscation": False}
-    elif hidden:  # it is upstream's own default, and ends here
-        dropped.append("stream_options.include_obfuscation")
-    _others(options, _STREAM_OPTIONS, "stream_options", upstream, dropped)
 
 
-def _boolean(fields: Json, name: str, before: str = "") -> bool | None:
-    value = fields.get(name)
-    if value is None or isinstance(value, bool):
-        return value
-    raise wrong(before + name, "must be true or false")
-
-
-def _limit(fields: Json, sent: Json, dropped: list[str]) -> None:
-    name = "max_completion_tokens" if fields.get("max_completion_tokens") is not None else "max_tokens"
-    limit = fields.get(name)
-    if limit is None:
-        return
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-        raise wrong(name, "must be a positive integer")
-    if limit < _MIN_OUTPUT_TOKENS:
-        limit = _MIN_OUTPUT_TOKENS
-        dropped.append(name)
-    sent["max_output_tokens"] = limit
-
-
-def _sampling(fields: Json, sent: Json, include: list[str], upstream: Upstream, dropped: list[str]) -> None:
+def _sampling(fields: Json, sent: Json, ruling: Ruling) -> None:
+    newer = integer(fields.get("max_completion_tokens"), "max_completion_tokens", 1)
+    older = integer(fields.get("max_tokens"), "max_tokens", 1)
+    limit = older if newer is None else newer
+    if limit is not None:
+        if limit < _MIN_OUTPUT_TOKENS:
+            limit = _MIN_OUTPUT_TOKENS
+            ruling.drop("max_tokens" if newer is None else "max_completion_tokens")
+        sent["max_output_tokens"] = limit
     for name in ("temperature", "top_p"):
-        value = fields.get(name)
+        value = number(fields.get(name), name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise wrong(name, "must be a number")
-        if upstream.sampling is not Sampling.NONE:
+        if ruling.upstream.sampling is not Sampling.NONE:
             sent[name] = value
         elif value != 1:
-            dropped.append(name)
-    most = fields.get("top_logprobs")
-    if most is not None and (isinstance(most, bool) or not isinstance(most, int)):
-        raise wrong("top_logprobs", "must be an integer")
-    if _boolean(fields, "logprobs"):
-        include.append("message.output_text.logprobs")
+            ruling.drop(name)
+    most = integer(fields.get("top_logprobs"), "top_logprobs")
+    if flag(fields.get("logprobs"), "logprobs"):
         if most is not None:
             sent["top_logprobs"] = most
     elif most:
         raise wrong("top_logprobs", "is only allowed where 'logprobs' is true")
 
 
-def _text(fields: Json, sent: Json, upstream: Upstream, dropped: list[str]) -> None:
+def _text(fields: Json, sent: Json, ruling: Ruling) -> None:
     text: Json = {}
     form = fields.get("response_format")
     if form is not None:
-        kind = mapping(form, "response_format").get("type")
-        if kind == "json_schema":
-            text["format"] = _schema(form, upstream, dropped)
-        elif kind in ("text", "json_object"):
-            text["format"] = {"type": kind}
-        else:
-            raise _unknown(kind, "response_format.type", upstream)
-        _others(form, _FORM, "response_format", upstream, dropped)
+        text["format"] = _response_format(mapping(form, "response_format"), ruling)
     verbosity = fields.get("verbosity")
     if verbosity is not None:
         text["verbosity"] = string(verbosity, "verbosity")
@@ -409,124 +129,150 @@ def _text(fields: Json, sent: Json, upstream: Upstream, dropped: list[str]) -> N
         sent["text"] = text
 
 
-def _schema(form: Json, upstream: Upstream, dropped: list[str]) -> Json:
+def _response_format(form: Json, ruling: Ruling) -> Json:
+    kind = form.get("type")
+    if kind in ("text", "json_object"):
+        ruling.rest(form, _TYPE, "response_format", "response_format")
+        return {"type": kind}
+    if kind != "json_schema":
+        raise ruling.kind(kind, "response_format", "response_format.type")
+    ruling.rest(form, _SCHEMA_FORM, "response_format", "response_format")
     field = "response_format.json_schema"
     given = mapping(form.get("json_schema"), field)
+    ruling.rest(given, _SCHEMA, field, field)
     if given.get("schema") is None:
-        raise Refusal(f"{field}.schema", f"cannot be left out on {upstream.sentence}")
+        raise ruling.cannot(f"{field}.schema", "there it must not be left out")
     made: Json = {
         "type": "json_schema",
         "name": string(given.get("name"), f"{field}.name"),
         "schema": mapping(given["schema"], f"{field}.schema"),
     }
-    strict = _boolean(given, "strict", f"{field}.")
+    strict = given.get("strict")
     if strict is not None:
-        made["strict"] = strict
+        made["strict"] = flag(strict, f"{field}.strict")
     if given.get("description") is not None:
         made["description"] = string(given["description"], f"{field}.description")
-    _others(given, _SCHEMA, field, upstream, dropped)
     return made
 
 
-def _effort(fields: Json, sent: Json, upstream: Upstream, dropped: list[str]) -> None:
+def _reasoning(fields: Json, sent: Json, ruling: Ruling) -> None:
     effort = fields.get("reasoning_effort")
     if effort is None:
         return
     if effort not in EFFORTS:
         raise wrong("reasoning_effort", f"must be one of {', '.join(EFFORTS)}")
-    level = nearest(effort, upstream.efforts)
-    if level is None:
-        dropped.append("reasoning_effort")
-    else:
-        sent["reasoning"] = {"effort": level}
+    if ruling.upstream.takes_effort:
+        sent["reasoning"] = {"effort": nearest(effort, ruling.upstream.efforts)}
+    elif effort != "none":
+        ruling.drop("reasoning_effort")
 
 
-def _tools(fields: Json, sent: Json, upstream: Upstream, dropped: list[str]) -> None:
-    tools = []
-    for index, tool in enumerate(items(fields.get("tools"), "tools")):
-        try:
-            tools.append(_tool(tool, upstream, dropped))
-        except Refusal as fault:
-            raise fault.within(f"tools[{index}]") from None
-    if tools:
-        sent["tools"] = tools
-    choice = fields.get("tool_choice")
-    if choice is not None:
-        sent["tool_choice"] = _choice(choice, upstream, dropped)
-    parallel = _boolean(fields, "parallel_tool_calls")
+def _tools(fields: Json, sent: Json, ruling: Ruling) -> None:
+    tools = each(fields.get("tools"), "tools", lambda tool: _tool(tool, ruling))
+    choice, parallel = fields.get("tool_choice"), fields.get("parallel_tool_calls")
+    chosen = None if choice is None else _tool_choice(choice, ruling)
+    at_once = flag(parallel, "parallel_tool_calls")
+    if not tools:  # without them the other two mean nothing
+        return
+    sent["tools"] = tools
+    if chosen is not None:
+        sent["tool_choice"] = chosen
     if parallel is not None:
-        sent["parallel_tool_calls"] = parallel
+        sent["parallel_tool_calls"] = at_once
 
 
-def _tool(tool: Json, upstream: Upstream, dropped: list[str]) -> Json:
+def _tool(tool: Json, ruling: Ruling) -> Json:
     kind = tool.get("type")
     if kind == "custom":
-        made = _custom(mapping(tool.get("custom"), "custom"), upstream, dropped)
-        _others(tool, _CUSTOM_PART, "tools[]", upstream, dropped)
-        return made
+        ruling.rest(tool, _CUSTOM_TOOL, "tools[]")
+        return _custom(mapping(tool.get("custom"), "custom"), ruling)
     if kind != "function":
-        raise _unknown(kind, "type", upstream)
+        raise ruling.kind(kind, "tools[]", "type")
+    ruling.rest(tool, _FUNCTION_TOOL, "tools[]")
     function = mapping(tool.get("function"), "function")
+    ruling.rest(function, _FUNCTION, "tools[].function", "function")
     parameters = function.get("parameters")
     made = {
         "type": "function",
         "name": string(function.get("name"), "function.name"),
         "parameters": _NO_PARAMETERS if parameters is None else mapping(parameters, "function.parameters"),
         # Where it is not said, chat takes it for false and responses for true.
-        "strict": bool(_boolean(function, "strict", "function.")),
+        "strict": flag(function.get("strict"), "function.strict"),
     }
     if function.get("description") is not None:
         made["description"] = string(function["description"], "function.description")
-    _others(function, _FUNCTION, "tools[].function", upstream, dropped)
-    _others(tool, _FUNCTION_PART, "tools[]", upstream, dropped)
     return made
 
 
-def _custom(custom: Json, upstream: Upstream, dropped: list[str]) -> Json:
+def _custom(custom: Json, ruling: Ruling) -> Json:
+    ruling.rest(custom, _CUSTOM, "tools[].custom", "custom")
     made: Json = {"type": "custom", "name": string(custom.get("name"), "custom.name")}
     if custom.get("description") is not None:
         made["description"] = string(custom["description"], "custom.description")
-    form = custom.get("format")
-    if form is not None:
-        kind = mapping(form, "custom.format").get("type")
-        if kind == "grammar":  # which chat holds one level further in
-            grammar = mapping(form.get("grammar"), "custom.format.grammar")
-            made["format"] = {
-                "type": "grammar",
-                "syntax": string(grammar.get("syntax"), "custom.format.grammar.syntax"),
-                "definition": string(grammar.get("definition"), "custom.format.grammar.definition"),
-            }
-        elif kind == "text":
-            made["format"] = {"type": "text"}
-        else:
-            raise _unknown(kind, "custom.format.type", upstream)
-    _others(custom, _CUSTOM, "tools[].custom", upstream, dropped)
+    if custom.get("format") is not None:
+        made["format"] = _custom_format(mapping(custom["format"], "custom.format"), ruling)
     return made
 
 
-def _choice(choice: Any, upstream: Upstream, dropped: list[str]) -> Any:
+def _custom_format(form: Json, ruling: Ruling) -> Json:
+    kind, field = form.get("type"), "custom.format"
+    if kind == "text":
+        ruling.rest(form, _TYPE, "tools[].custom.format", field)
+        return {"type": "text"}
+    if kind != "grammar":
+        raise ruling.kind(kind, "tools[].custom.format", f"{field}.type")
+    ruling.rest(form, _GRAMMAR_FORMAT, "tools[].custom.format", field)
+    grammar = mapping(form.get("grammar"), f"{field}.grammar")  # which responses has one level further out
+    ruling.rest(grammar, _GRAMMAR, "tools[].custom.format.grammar", f"{field}.grammar")
+    return {
+        "type": "grammar",
+        "syntax": string(grammar.get("syntax"), f"{field}.grammar.syntax"),
+        "definition": string(grammar.get("definition"), f"{field}.grammar.definition"),
+    }
+
+
+def _tool_choice(choice: Any, ruling: Ruling) -> str | Json:
     if isinstance(choice, str):
         if choice in ("none", "auto", "required"):
             return choice
         raise wrong("tool_choice", "must be one of none, auto, required, or an object")
     kind = mapping(choice, "tool_choice").get("type")
-    if kind == "allowed_tools":
-        allowed = mapping(choice.get("allowed_tools"), "tool_choice.allowed_tools")
-        mode = string(allowed.get("mode"), "tool_choice.allowed_tools.mode")
-        field = "tool_choice.allowed_tools.tools"
-        tools = items(allowed.get("tools"), field)
-        named = [_named(tool, f"{field}[{index}]", upstream) for index, tool in enumerate(tools)]
-        made = {"type": kind, "mode": mode, "tools": named}
-    else:
-        made = _named(choice, "tool_choice", upstream)
-    _others(choice, frozenset({"type", str(kind)}), "tool_choice", upstream, dropped)
-    return made
+    if kind != "allowed_tools":
+        return _chosen(choice, "tool_choice", ruling)
+    field = "tool_choice.allowed_tools"
+    ruling.rest(choice, _ALLOWED_CHOICE, "tool_choice", "tool_choice")
+    allowed = mapping(choice.get("allowed_tools"), field)
+    ruling.rest(allowed, _ALLOWED, field, field)
+    mode = string(allowed.get("mode"), f"{field}.mode")
+    tools = each(allowed.get("tools"), f"{field}.tools", lambda tool: _chosen(tool, "", ruling))
+    return {"type": kind, "mode": mode, "tools": tools}
 
 
-def _named(choice: Json, field: str, upstream: Upstream) -> Json:
-    """A tool by its name, which chat holds one level further in."""
-    kind = choice.get("type")
+def _chosen(choice: Json, field: str, ruling: Ruling) -> Json:
+    """A tool by its name, which chat holds one level further in. field: the path of the choice."""
+    kind, joint = choice.get("type"), f"{field}." if field else ""
     if kind not in ("function", "custom"):
-        raise _unknown(kind, f"{field}.type", upstream)
-    tool = mapping(choice.get(kind), f"{field}.{kind}")
-    return {"type": kind, "name": string(tool.get("name"), f"{field}.{kind}.name")}
+        raise ruling.kind(kind, "tool_choice", f"{joint}type")
+    outer, inner = _CHOSEN[kind]
+    ruling.rest(choice, outer, "tool_choice", field)
+    tool = mapping(choice.get(kind), f"{joint}{kind}")
+    ruling.rest(tool, inner, f"tool_choice.{kind}", f"{joint}{kind}")
+    return {"type": kind, "name": string(tool.get("name"), f"{joint}{kind}.name")}
+
+
+def _include(fields: Json, sent: Json, ruling: Ruling) -> None:
+    upstream, include = ruling.upstream, []
+    if upstream.takes_effort and (upstream.sampling is Sampling.NONE or "reasoning" in sent):
+        include.append("reasoning.encrypted_content")
+    if fields.get("logprobs"):
+        include.append("message.output_text.logprobs")
+    if include:
+        sent["include"] = include
+
+
+def _labels(fields: Json, sent: Json) -> None:
+    """Who asks, and how the vendor is to treat it."""
+    for name in _AS_THEY_ARE:
+        value = fields.get(name)
+        if value is not None:
+            sent[name] = value

@@ -1,5 +1,5 @@
 """A responses client on an upstream that speaks chat: the request, and the whole answer. The conversation in `input`,
-and the stream, stand in the two files beside this one.
+and the stream, stand in `responses_to_chat_turns.py` and `responses_to_chat_stream.py`.
 
 The whole answer is read as a stream of one chunk, so that both ways to ask give the same response.
 """
@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from headgate.wire.translate.asked import Asked
-from headgate.wire.translate.fields import RESPONSES_TO_CHAT, sort_out
+from headgate.wire.translate.fields import RESPONSES_TO_CHAT
 from headgate.wire.translate.namespaces import joined
 from headgate.wire.translate.reasoning import EFFORTS, nearest
-from headgate.wire.translate.responses_to_chat_input import NO_FREEFORM, messages_of, name_of, of_type, refused
 from headgate.wire.translate.responses_to_chat_stream import ENCRYPTED_REASONING, LOGPROBS, Stream
-from headgate.wire.translate.shape import Malformed, Refusal, items, mapping, string, wrong
+from headgate.wire.translate.responses_to_chat_turns import NO_FREEFORM, name_of, turns_of
+from headgate.wire.translate.ruling import Ruling
+from headgate.wire.translate.shape import Malformed, Refusal, each, flag, integer, mapping, number, string, wrong
 from headgate.wire.translate.upstream import Sampling, Upstream
 
 __all__ = ["NAMES", "Stream", "answer", "request"]
@@ -23,34 +24,51 @@ Json = dict[str, Any]
 
 NAMES: dict[str, str] = {
     "messages": "input",
+    "messages[].reasoning_content": "input[]:reasoning",
     "max_tokens": "max_output_tokens",
     "max_completion_tokens": "max_output_tokens",
     "response_format": "text",
+    "response_format.type": "text.format.type",
+    "response_format.json_schema": "text.format",
     "verbosity": "text.verbosity",
     "reasoning_effort": "reasoning",
     "logprobs": "include[]:message.output_text.logprobs",
-    "messages[].reasoning_content": "input[]:reasoning",
+    "tools[].function": "tools[]",
+    "tools[].custom": "tools[]",
+    "tools[].custom.format.grammar": "tools[].format",
+    "tool_choice.function": "tool_choice",
+    "tool_choice.custom": "tool_choice",
+    "tool_choice.allowed_tools": "tool_choice",
 }
 
 #: Responses has more.
 _CHAT_TIERS: Final = ("auto", "default", "flex", "scale", "priority", "fast")
-_FUNCTION_FIELDS: Final = frozenset(("type", "name", "description", "parameters", "strict"))
-_NAMESPACE_FIELDS: Final = frozenset(("type", "name", "description", "tools"))
-_CUSTOM_FIELDS: Final = frozenset(("type", "name", "description", "format"))
+_IDLE_TIERS: Final = ("auto", "default")
+
+_TYPE: Final = frozenset({"type"})
+_FUNCTION: Final = frozenset({"type", "name", "description", "parameters", "strict"})
+_NAMESPACE: Final = frozenset({"type", "name", "description", "tools"})
+_CUSTOM: Final = frozenset({"type", "name", "description", "format"})
+_GRAMMAR: Final = frozenset({"type", "syntax", "definition"})
+_ALLOWED: Final = frozenset({"type", "mode", "tools"})
+_TEXT: Final = frozenset({"format", "verbosity"})
+_SCHEMA: Final = frozenset({"type", "name", "description", "schema", "strict"})
+_REASONING: Final = frozenset({"effort", "summary", "generate_summary"})
+_STREAM_OPTIONS: Final = frozenset({"include_obfuscation", "include_usage"})
 
 
 def request(fields: Json, upstream: Upstream, dropped: list[str]) -> Json:
     """The chat request. Raises Refusal."""
-    sort_out(fields, RESPONSES_TO_CHAT, upstream, dropped)
-    sent: Json = {"model": upstream.model, "messages": messages_of(fields, upstream, dropped)}
-    _tools(fields, upstream, dropped, sent)
-    _sampling(fields, upstream, dropped, sent)
-    _text(fields, upstream, dropped, sent)
-    _reasoning(fields, upstream, dropped, sent)
-    _labels(fields, upstream, dropped, sent)
-    if _boolean(fields, "stream"):
-        sent["stream"] = True
-        sent["stream_options"] = {"include_usage": True}
+    ruling = Ruling(RESPONSES_TO_CHAT, upstream, dropped)
+    ruling.top(fields)
+    sent: Json = {"model": upstream.model, "messages": turns_of(fields, ruling)}
+    _tools(fields, sent, ruling)
+    _sampling(fields, sent, ruling)
+    _text(fields, sent, ruling)
+    _reasoning(fields, sent, ruling)
+    _include(fields, sent, ruling)
+    _labels(fields, sent, ruling)
+    _stream(fields, sent, ruling)
     return sent
 
 
@@ -73,58 +91,56 @@ def answer(value: Json, asked: Asked) -> Json:
 # --- tools
 
 
-def _tools(fields: Json, upstream: Upstream, dropped: list[str], sent: Json) -> None:
-    tools = []
-    for index, tool in enumerate(items(fields.get("tools"), "tools")):
-        try:
-            tools += (
-                _namespace(tool, upstream, dropped)
-                if tool.get("type") == "namespace"
-                else ([_tool(tool, upstream, dropped)])
-            )
-        except Refusal as fault:
-            raise fault.within(f"tools[{index}]") from None
-    choice = fields.get("tool_choice")
-    if choice is not None:
-        try:
-            choice = _tool_choice(choice, upstream)
-        except Refusal as fault:
-            raise fault.within("tool_choice") from None
-    parallel = _boolean(fields, "parallel_tool_calls")
+def _tools(fields: Json, sent: Json, ruling: Ruling) -> None:
+    taken: dict[str, bool] = {}
+    tools = [made for offer in each(fields.get("tools"), "tools", lambda t: _offer(t, taken, ruling)) for made in offer]
+    choice, parallel = fields.get("tool_choice"), fields.get("parallel_tool_calls")
+    chosen = None if choice is None else _tool_choice(choice, ruling)
+    at_once = flag(parallel, "parallel_tool_calls")
     if not tools:  # without them chat refuses the other two
         return
     sent["tools"] = tools
-    if choice is not None:
-        sent["tool_choice"] = choice
+    if chosen is not None:
+        sent["tool_choice"] = chosen
     if parallel is not None:
-        sent["parallel_tool_calls"] = parallel
+        sent["parallel_tool_calls"] = at_once
 
 
-def _namespace(space: Json, upstream: Upstream, dropped: list[str]) -> list[Json]:
+def _offer(tool: Json, taken: dict[str, bool], ruling: Ruling) -> list[Json]:
+    """One tool, or those of a namespace. taken: the names so far, and whether a namespace has a part in them."""
+    is_namespace = tool.get("type") == "namespace"
+    offer = _namespace(tool, ruling) if is_namespace else [_tool(tool, ruling)]
+    for made in offer:
+        name = made[made["type"]]["name"]
+        if name in taken and (is_namespace or taken[name]):  # a call of that name could not be told whose it is
+            raise wrong("", f"must not give a second tool the name {name!r}, which joins a namespace's and a tool's")
+        taken[name] = is_namespace
+    return offer
+
+
+def _namespace(space: Json, ruling: Ruling) -> list[Json]:
     """Its functions, each by its joined name and with what is said of them all."""
-    _check_tool_fields(space, _NAMESPACE_FIELDS, upstream, dropped)
+    ruling.rest(space, _NAMESPACE, "tools[]")
     name, about = name_of(space), space.get("description")
     about = "" if about is None else string(about, "description")
-    tools = []
-    for index, tool in enumerate(items(space.get("tools"), "tools")):
-        try:
-            if tool.get("type") != "function":
-                raise of_type(tool.get("type"), upstream, "tools[]")
-            made = _tool(tool, upstream, dropped)
-        except Refusal as fault:
-            raise fault.within(f"tools[{index}]") from None
+
+    def read(tool: Json) -> Json:
+        if tool.get("type") != "function":
+            raise ruling.kind(tool.get("type"), "tools[].tools[]", "type")
+        made = _tool(tool, ruling)
         function = made["function"]
         function["name"] = joined(name, function["name"])
         if about:
             function["description"] = "\n\n".join(filter(None, (about, function.get("description"))))
-        tools.append(made)
-    return tools
+        return made
+
+    return each(space.get("tools"), "tools", read)
 
 
-def _tool(tool: Json, upstream: Upstream, dropped: list[str]) -> Json:
+def _tool(tool: Json, ruling: Ruling) -> Json:
     kind = tool.get("type")
     if kind == "function":
-        _check_tool_fields(tool, _FUNCTION_FIELDS, upstream, dropped)
+        ruling.rest(tool, _FUNCTION, "tools[]")
         parameters = tool.get("parameters")
         function: Json = {"name": name_of(tool)}
         if tool.get("description") is not None:
@@ -132,181 +148,172 @@ def _tool(tool: Json, upstream: Upstream, dropped: list[str]) -> Json:
         function["parameters"] = (
             {"type": "object", "properties": {}} if parameters is None else mapping(parameters, "parameters")
         )
-        if _boolean(tool, "strict"):
+        if flag(tool.get("strict"), "strict"):
             function["strict"] = True
         return {"type": "function", "function": function}
-    if kind == "custom":
-        if not upstream.is_openai:
-            raise refused(kind, upstream, NO_FREEFORM)
-        _check_tool_fields(tool, _CUSTOM_FIELDS, upstream, dropped)
-        custom: Json = {"name": name_of(tool)}
-        if tool.get("description") is not None:
-            custom["description"] = string(tool["description"], "description")
-        if tool.get("format") is not None:
-            custom["format"] = _custom_format(tool["format"])
-        return {"type": "custom", "custom": custom}
-    raise of_type(kind, upstream, "tools[]")
+    if kind != "custom":
+        raise ruling.kind(kind, "tools[]", "type")
+    if not ruling.upstream.is_openai:
+        raise ruling.cannot("type", NO_FREEFORM)
+    ruling.rest(tool, _CUSTOM, "tools[]")
+    custom: Json = {"name": name_of(tool)}
+    if tool.get("description") is not None:
+        custom["description"] = string(tool["description"], "description")
+    if tool.get("format") is not None:
+        custom["format"] = _custom_format(mapping(tool["format"], "format"), ruling)
+    return {"type": "custom", "custom": custom}
 
 
-def _check_tool_fields(tool: Json, known: frozenset[str], upstream: Upstream, dropped: list[str]) -> None:
-    """What is not known of a tool is refused, as what is not known of a request is."""
-    if tool.keys() <= known:
-        return
-    for name, value in tool.items():
-        if name in known or value is None:
-            continue
-        row = RESPONSES_TO_CHAT.get(f"tools[].{name}")
-        if row is None:
-            raise Refusal(name or '""', f"is not a field that headgate can carry to {upstream.sentence}")
-        if value not in row.idle:
-            dropped.append(f"tools[].{name}")
-
-
-def _custom_format(form: Any) -> Json:
-    kind = mapping(form, "format").get("type")
+def _custom_format(form: Json, ruling: Ruling) -> Json:
+    kind = form.get("type")
     if kind == "text":
+        ruling.rest(form, _TYPE, "tools[].format", "format")
         return {"type": "text"}
     if kind != "grammar":
         raise wrong("format.type", "must be 'text' or 'grammar'")
+    ruling.rest(form, _GRAMMAR, "tools[].format", "format")
     grammar = {name: string(form.get(name), f"format.{name}") for name in ("syntax", "definition")}
     if grammar["syntax"] not in ("lark", "regex"):
         raise wrong("format.syntax", "must be 'lark' or 'regex'")
     return {"type": "grammar", "grammar": grammar}
 
 
-def _tool_choice(choice: Any, upstream: Upstream) -> str | Json:
+def _tool_choice(choice: Any, ruling: Ruling) -> str | Json:
     if isinstance(choice, str):
         if choice not in ("auto", "none", "required"):
-            raise wrong("", "must be 'auto', 'none', 'required' or an object")
+            raise wrong("tool_choice", "must be 'auto', 'none', 'required' or an object")
         return choice
     if not isinstance(choice, dict):
-        raise wrong("", "must be a string or an object")
-    kind = choice.get("type")
-    if kind == "function":
-        return {"type": "function", "function": {"name": name_of(choice)}}
-    if kind == "custom":
-        if not upstream.is_openai:
-            raise refused(kind, upstream, NO_FREEFORM)
-        return {"type": "custom", "custom": {"name": name_of(choice)}}
-    if kind != "allowed_tools":
-        raise of_type(kind, upstream, "tool_choice")
-    if not upstream.is_openai:
-        raise refused(kind, upstream, "it cannot choose among some of its tools")
+        raise wrong("tool_choice", "must be a string or an object")
+    try:
+        return _allowed(choice, ruling) if choice.get("type") == "allowed_tools" else _chosen(choice, ruling)
+    except Refusal as refusal:
+        raise refusal.within("tool_choice") from None
+
+
+def _allowed(choice: Json, ruling: Ruling) -> Json:
+    if not ruling.upstream.is_openai:
+        raise ruling.cannot("type", "it cannot choose among some of its tools")
+    ruling.rest(choice, _ALLOWED, "tool_choice")
     if choice.get("mode") not in ("auto", "required"):
         raise wrong("mode", "must be 'auto' or 'required'")
-    tools = []
-    for index, tool in enumerate(items(choice.get("tools"), "tools")):
-        if tool.get("type") not in ("function", "custom"):
-            raise of_type(tool.get("type"), upstream, "tools[]").within(f"tools[{index}]")
-        try:
-            tools.append(_tool_choice(tool, upstream))
-        except Refusal as fault:
-            raise fault.within(f"tools[{index}]") from None
+    tools = each(choice.get("tools"), "tools", lambda tool: _chosen(tool, ruling))
     return {"type": "allowed_tools", "allowed_tools": {"mode": choice["mode"], "tools": tools}}
+
+
+def _chosen(choice: Json, ruling: Ruling) -> Json:
+    """A tool by its name, beside which all that defines it may stand."""
+    kind = choice.get("type")
+    if kind not in ("function", "custom"):
+        raise ruling.kind(kind, "tool_choice", "type")
+    if kind == "custom" and not ruling.upstream.is_openai:
+        raise ruling.cannot("type", NO_FREEFORM)
+    ruling.rest(choice, _FUNCTION if kind == "function" else _CUSTOM, "tool_choice")
+    return {"type": kind, kind: {"name": name_of(choice)}}
 
 
 # --- the rest
 
 
-def _sampling(fields: Json, upstream: Upstream, dropped: list[str], sent: Json) -> None:
-    limit = _integer(fields, "max_output_tokens")
+def _sampling(fields: Json, sent: Json, ruling: Ruling) -> None:
+    upstream = ruling.upstream
+    limit = integer(fields.get("max_output_tokens"), "max_output_tokens", 1)
     if limit is not None:
         sent[upstream.limit_field] = limit
     for name in ("temperature", "top_p"):
-        value = fields.get(name)
+        value = number(fields.get(name), name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise wrong(name, "must be a number")
         if upstream.sampling is Sampling.NONE:
             if value != 1:
-                dropped.append(name)
+                ruling.drop(name)
         elif name == "top_p" and upstream.sampling is Sampling.ONE and "temperature" in sent:
-            dropped.append(name)
+            ruling.drop(name)
         else:
             sent[name] = value
 
 
-def _text(fields: Json, upstream: Upstream, dropped: list[str], sent: Json) -> None:
+def _text(fields: Json, sent: Json, ruling: Ruling) -> None:
     text = fields.get("text")
     if text is None:
         return
-    for name, value in mapping(text, "text").items():
-        if value is None:
-            continue
-        if name == "format":
-            form = _response_format(mapping(value, "text.format"), upstream)
-            if form is not None:
-                sent["response_format"] = form
-        elif name == "verbosity":
-            _one_of(value, "text.verbosity", ("low", "medium", "high"))
-            if upstream.is_openai:
-                sent["verbosity"] = value
-            elif value != "medium":
-                dropped.append("text.verbosity")
-        else:
-            raise Refusal(f"text.{name}", f"is not a field that headgate can carry to {upstream.sentence}")
+    ruling.rest(mapping(text, "text"), _TEXT, "text", "text")
+    if text.get("format") is not None:
+        try:
+            form = _response_format(mapping(text["format"], ""), ruling)
+        except Refusal as refusal:
+            raise refusal.within("text.format") from None
+        if form is not None:
+            sent["response_format"] = form
+    verbosity = text.get("verbosity")
+    if verbosity is not None:
+        _one_of(verbosity, "text.verbosity", ("low", "medium", "high"))
+        if ruling.upstream.is_openai:
+            sent["verbosity"] = verbosity
+        elif verbosity != "medium":
+            ruling.drop("text.verbosity")
 
 
-def _response_format(form: Json, upstream: Upstream) -> Json | None:
+def _response_format(form: Json, ruling: Ruling) -> Json | None:
     kind = form.get("type")
-    if kind == "text":
-        return None
-    if kind == "json_object":
-        return {"type": "json_object"}
+    if kind in ("text", "json_object"):
+        ruling.rest(form, _TYPE, "text.format")
+        return None if kind == "text" else {"type": "json_object"}
     if kind != "json_schema":
-        raise of_type(kind, upstream, "text.format").within("text.format")
-    try:
-        schema: Json = {"name": name_of(form)}
-        if form.get("description") is not None:
-            schema["description"] = string(form["description"], "description")
-        schema["schema"] = mapping(form.get("schema"), "schema")
-        strict = _boolean(form, "strict")
-    except Refusal as fault:
-        raise fault.within("text.format") from None
+        raise ruling.kind(kind, "text.format", "type")
+    ruling.rest(form, _SCHEMA, "text.format")
+    schema: Json = {"name": name_of(form)}
+    if form.get("description") is not None:
+        schema["description"] = string(form["description"], "description")
+    schema["schema"] = mapping(form.get("schema"), "schema")
+    strict = form.get("strict")
     if strict is not None:
-        schema["strict"] = strict
+        schema["strict"] = flag(strict, "strict")
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _reasoning(fields: Json, upstream: Upstream, dropped: list[str], sent: Json) -> None:
+def _reasoning(fields: Json, sent: Json, ruling: Ruling) -> None:
     reasoning = fields.get("reasoning")
     if reasoning is None:
         return
-    for name, value in mapping(reasoning, "reasoning").items():
-        if value is None:
-            continue
-        if name == "effort":
-            _one_of(value, "reasoning.effort", EFFORTS)
-            # OpenAI's models that do not reason refuse to be asked for it.
-            mute = upstream.is_openai and upstream.sampling is not Sampling.NONE
-            effort = None if mute else nearest(value, upstream.efforts)
-            if effort is not None:
-                sent["reasoning_effort"] = effort
-            elif value != "none":
-                dropped.append("reasoning.effort")
-        elif name in ("summary", "generate_summary"):  # it is given wherever there is something to read
-            _one_of(value, f"reasoning.{name}", ("auto", "concise", "detailed"))
-        elif f"reasoning.{name}" in RESPONSES_TO_CHAT:
-            dropped.append(f"reasoning.{name}")
-        else:
-            raise Refusal(f"reasoning.{name}", f"is not a field that headgate can carry to {upstream.sentence}")
+    ruling.rest(mapping(reasoning, "reasoning"), _REASONING, "reasoning", "reasoning")
+    for name in ("summary", "generate_summary"):  # it is given wherever there is something to read
+        if reasoning.get(name) is not None:
+            _one_of(reasoning[name], f"reasoning.{name}", ("auto", "concise", "detailed"))
+    effort = reasoning.get("effort")
+    if effort is None:
+        return
+    _one_of(effort, "reasoning.effort", EFFORTS)
+    if ruling.upstream.takes_effort:
+        sent["reasoning_effort"] = nearest(effort, ruling.upstream.efforts)
+    elif effort != "none":
+        ruling.drop("reasoning.effort")
 
 
-def _labels(fields: Json, upstream: Upstream, dropped: list[str], sent: Json) -> None:
-    """What asks for more to be told, and what says who asks."""
-    most = _integer(fields, "top_logprobs")
+def _include(fields: Json, sent: Json, ruling: Ruling) -> None:
+    """What asks for more to be told."""
+    most = integer(fields.get("top_logprobs"), "top_logprobs")
     if most:  # first, so that a refusal names what the client wrote
         sent["top_logprobs"] = most
         sent["logprobs"] = True
-    asked = fields.get("include")
-    if asked is not None:
-        if not isinstance(asked, list) or not all(isinstance(name, str) for name in asked):
-            raise wrong("include", "must be a list of strings")
-        if LOGPROBS in asked:
+    included = fields.get("include")
+    if included is None:
+        return
+    if not isinstance(included, list):
+        raise wrong("include", "must be a list of strings")
+    for index, name in enumerate(included):
+        row = f"include[]:{name}" if isinstance(name, str) else ""
+        if name == LOGPROBS:
             sent["logprobs"] = True
-        if any(name not in (LOGPROBS, ENCRYPTED_REASONING) for name in asked):
-            dropped.append("include")
+        elif row not in ruling.rows:
+            raise ruling.kind(name, "include[]", f"include[{index}]")
+        elif name != ENCRYPTED_REASONING:
+            ruling.drop(row)
+
+
+def _labels(fields: Json, sent: Json, ruling: Ruling) -> None:
+    """Who asks, and how the vendor is to treat it."""
+    upstream = ruling.upstream
     if fields.get("user") is not None:
         sent["user"] = string(fields["user"], "user")
     for name in ("safety_identifier", "service_tier", "prompt_cache_key", "prompt_cache_retention"):
@@ -314,31 +321,26 @@ def _labels(fields: Json, upstream: Upstream, dropped: list[str], sent: Json) ->
         if value is None:
             continue
         string(value, name)
-        known = name != "service_tier" or value in _CHAT_TIERS
-        if (upstream.is_openai and known) or (upstream.is_hub and name == "safety_identifier"):
+        is_tier = name == "service_tier"
+        taken = upstream.is_openai or (upstream.is_hub and name == "safety_identifier")
+        if taken and (not is_tier or value in _CHAT_TIERS):
             sent[name] = value
-        elif value not in RESPONSES_TO_CHAT[name].idle:
-            dropped.append(name)
+        elif not (is_tier and value in _IDLE_TIERS):
+            ruling.drop(name)
     metadata = mapping(fields.get("metadata") or {}, "metadata")
     if not all(isinstance(value, str) for value in metadata.values()):
         raise wrong("metadata", "must be an object of strings")
 
 
-# --- checks
-
-
-def _boolean(given: Json, field: str) -> bool | None:
-    value = given.get(field)
-    if value is None or isinstance(value, bool):
-        return value
-    raise wrong(field, "must be true or false")
-
-
-def _integer(given: Json, field: str) -> int | None:
-    value = given.get(field)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
-    raise wrong(field, "must be an integer")
+def _stream(fields: Json, sent: Json, ruling: Ruling) -> None:
+    options = fields.get("stream_options")
+    if options is not None:
+        ruling.rest(mapping(options, "stream_options"), _STREAM_OPTIONS, "stream_options", "stream_options")
+        for name in _STREAM_OPTIONS:
+            flag(options.get(name), f"stream_options.{name}")
+    if flag(fields.get("stream"), "stream"):
+        sent["stream"] = True
+        sent["stream_options"] = {"include_usage": True}
 
 
 def _one_of(value: Any, field: str, allowed: tuple[str, ...]) -> None:

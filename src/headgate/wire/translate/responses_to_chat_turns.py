@@ -8,16 +8,13 @@ of the user, after the last result of the row. (On the hub they stay where they 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import orjson
-
-from headgate.wire.openai_responses import is_hosted
-from headgate.wire.translate.fields import RESPONSES_TO_CHAT, refusal
 from headgate.wire.translate.namespaces import joined
 from headgate.wire.translate.reasoning import ANTHROPIC, OPENAI, SEAL, UNSIGNED, unseal
-from headgate.wire.translate.shape import Refusal, items, string, wrong
+from headgate.wire.translate.ruling import Ruling
+from headgate.wire.translate.shape import each, is_object, string, wrong
 from headgate.wire.translate.tool_ids import for_chat
 from headgate.wire.translate.upstream import Upstream
 
@@ -26,23 +23,20 @@ Json = dict[str, Any]
 #: Why what OpenAI calls a custom tool goes to no other upstream.
 NO_FREEFORM: Final = "a freeform tool cannot be asked of it"
 
-#: What an item or a part may hold that is carried, or that only keeps its vendor's books.
-_ITEM_FIELDS: Final = frozenset(
-    {
-        *("type", "id", "status", "role", "content", "call_id", "name", "namespace", "arguments", "output", "input"),
-        *("summary", "encrypted_content"),
-    }
-)
-_PART_FIELDS: Final = frozenset(
-    {
-        *("type", "text", "annotations", "logprobs", "refusal"),
-        *("detail", "image_url", "file_id", "file_url", "file_data", "filename"),
-    }
-)
+#: What an item may hold that is carried, or that only keeps its vendor's books.
+_BOOKS: Final = frozenset({"type", "id", "status", "created_by"})
+_MESSAGE: Final = _BOOKS | {"role", "content"}
+_REASONING: Final = _BOOKS | {"summary", "content", "encrypted_content"}
+_FUNCTION_CALL: Final = _BOOKS | {"call_id", "name", "namespace", "arguments"}
+_CUSTOM_CALL: Final = _BOOKS | {"call_id", "name", "input"}
+_FUNCTION_OUTPUT: Final = _BOOKS | {"call_id", "output", "name", "namespace"}  # its call says the names, too
+_CUSTOM_OUTPUT: Final = _BOOKS | {"call_id", "output", "name"}
+_THOUGHT: Final = frozenset({"type", "text"})
 
 
-def messages_of(fields: Json, upstream: Upstream, dropped: list[str]) -> list[Json]:
-    conversation = _Conversation(upstream, dropped)
+def turns_of(fields: Json, ruling: Ruling) -> list[Json]:
+    """`messages`. Raises Refusal."""
+    conversation = _Conversation(ruling)
     instructions = fields.get("instructions")
     if instructions is not None and string(instructions, "instructions"):
         conversation.system("system", instructions)
@@ -50,26 +44,22 @@ def messages_of(fields: Json, upstream: Upstream, dropped: list[str]) -> list[Js
     if isinstance(given, str):
         conversation.messages.append({"role": "user", "content": given})
     else:
-        for index, item in enumerate(items(given, "input")):
-            try:
-                conversation.add(item)
-            except Refusal as fault:
-                raise fault.within(f"input[{index}]") from None
+        each(given, "input", conversation.add)
         conversation.finish()
     if not conversation.messages:
-        raise wrong("input", "must hold at least one item")
+        raise wrong("input", "must hold an item that is not empty")
     return conversation.messages
 
 
 class _Conversation:
     """`messages`, as the items come. The last one stays open while items of the same turn may follow it."""
 
-    __slots__ = ("_attached", "_dropped", "_turn", "_unsaid", "_upstream", "messages")
+    __slots__ = ("_attached", "_ruling", "_turn", "_unsaid", "_upstream", "messages")
 
-    def __init__(self, upstream: Upstream, dropped: list[str]) -> None:
+    def __init__(self, ruling: Ruling) -> None:
         self.messages: list[Json] = []
-        self._upstream = upstream
-        self._dropped = dropped
+        self._ruling = ruling
+        self._upstream = ruling.upstream
         self._turn: Json | None = None  # the assistant's message that is open
         self._unsaid: list[Json] = []  # reasoning items whose turn has not begun
         self._attached: list[Json] = []  # images and files of results
@@ -78,11 +68,11 @@ class _Conversation:
         kind = item.get("type")
         if kind is None:
             kind = "item_reference" if "id" in item and "role" not in item else "message"
-        read = _ITEMS.get(kind) if isinstance(kind, str) else None
-        if read is None:
-            raise of_type(kind, self._upstream, "input[]")
-        if not item.keys() <= _ITEM_FIELDS:
-            _note(item, _ITEM_FIELDS, "input[].", self._dropped)
+        known = _ITEMS.get(kind) if isinstance(kind, str) else None
+        if known is None:
+            raise self._ruling.kind(kind, "input[]", "type")
+        read, fields = known
+        self._ruling.rest(item, fields, "input[]")
         read(self, item)
 
     def finish(self) -> None:
@@ -92,15 +82,19 @@ class _Conversation:
 
     def message(self, item: Json) -> None:
         role, content = item.get("role"), item.get("content")
+        if content is None:
+            content = []
         if role == "user":
             self.finish()
-            self.messages.append({"role": "user", "content": self._content(content, _USER_PARTS, role)})
+            if content != []:
+                self.messages.append({"role": "user", "content": self._content(content, _USER_PARTS, role)})
         elif role == "assistant":
             self._end_results()
             self._say(self._content(content, _ASSISTANT_PARTS, role))
         elif role in ("system", "developer"):
             self.finish()
-            self.system(role, self._content(content, _SYSTEM_PARTS, role))
+            if content != []:
+                self.system(role, self._content(content, _SYSTEM_PARTS, role))
         else:
             raise wrong("role", "must be 'user', 'assistant', 'system' or 'developer'")
 
@@ -118,13 +112,11 @@ class _Conversation:
             self.messages.append({"role": "system", "content": text})
 
     def function_call(self, item: Json) -> None:
-        arguments = string(item.get("arguments"), "arguments")
-        if not arguments.strip():
+        arguments = item.get("arguments")
+        if arguments is None or not string(arguments, "arguments").strip():
             arguments = "{}"
-        elif not _is_object(arguments):
-            raise Refusal(
-                "arguments", f"cannot be carried to {self._upstream.sentence}: they are not the JSON of an object"
-            )
+        elif not is_object(arguments):
+            raise self._ruling.cannot("arguments", "they are not the JSON of an object")
         name = name_of(item)
         if item.get("namespace") is not None:
             name = joined(string(item["namespace"], "namespace"), name)
@@ -133,20 +125,20 @@ class _Conversation:
 
     def custom_tool_call(self, item: Json) -> None:
         if not self._upstream.is_openai:
-            raise refused("custom_tool_call", self._upstream, NO_FREEFORM)
+            raise self._ruling.cannot("type", NO_FREEFORM)
         custom = {"name": name_of(item), "input": string(item.get("input"), "input")}
         self._call({"id": _call_id(item), "type": "custom", "custom": custom})
 
     def result(self, item: Json) -> None:
         if item["type"] == "custom_tool_call_output" and not self._upstream.is_openai:
-            raise refused("custom_tool_call_output", self._upstream, NO_FREEFORM)
+            raise self._ruling.cannot("type", NO_FREEFORM)
         self._end_turn()
         call_id, output = _call_id(item), item.get("output")
         if not isinstance(output, str):
             if not isinstance(output, list):
                 raise wrong("output", "must be a string or a list of parts")
             parts = self._parts(output, "output", _USER_PARTS, "user")
-            output = parts if self._upstream.is_hub else self._without_images(parts, call_id)
+            output = parts if self._upstream.is_hub and parts else self._without_images(parts, call_id)
         self.messages.append({"role": "tool", "tool_call_id": call_id, "content": output})
 
     def _without_images(self, parts: list[Json], call_id: str) -> str:
@@ -160,14 +152,40 @@ class _Conversation:
         return "\n".join(texts)
 
     def reasoning(self, item: Json) -> None:
+        thought = self._thought(item)
         if self._upstream.is_openai:
-            self._dropped.append("input[]:reasoning")
-            return
-        thought = _thought(item)
-        if self._turn is None:
+            self._ruling.drop("input[]:reasoning")
+        elif self._turn is None:
             self._unsaid.append(thought)
         else:
             self._think(self._turn, thought)
+
+    def _thought(self, item: Json) -> Json:
+        """{"text": what may be read of it, "entries": its `reasoning_details`, without their index}."""
+        text = self._read(item, "content", ("reasoning_text", "text"))
+        text = text or self._read(item, "summary", ("summary_text",))
+        opaque = item.get("encrypted_content")
+        if not opaque or opaque == UNSIGNED:
+            return {"text": text, "entries": []}
+        if string(opaque, "encrypted_content").startswith(SEAL):
+            return {"text": text, "entries": _unsealed(text, opaque)}
+        own: Json = {"format": OPENAI}
+        if item.get("id") is not None:
+            own["id"] = string(item["id"], "id")
+        entries: list[Json] = [{"type": "reasoning.summary", "summary": text, **own}] if text else []
+        entries.append({"type": "reasoning.encrypted", "data": opaque, **own})
+        return {"text": text, "entries": entries}
+
+    def _read(self, item: Json, field: str, kinds: tuple[str, ...]) -> str:
+        """The text of what was thought. kinds: what its parts may be called."""
+
+        def read(part: Json) -> str:
+            if part.get("type") not in kinds:
+                raise wrong("type", f"must be {kinds[0]!r}")
+            self._ruling.rest(part, _THOUGHT, f"input[].{field}[]")
+            return string(part.get("text"), "text")
+
+        return "\n\n".join(each(item.get(field), field, read))
 
     def _content(self, content: Any, kinds: frozenset[str], role: str) -> str | list[Json]:
         if isinstance(content, str):
@@ -185,20 +203,18 @@ class _Conversation:
         return parts or ""
 
     def _parts(self, content: list[Any], field: str, kinds: frozenset[str], role: str) -> list[Json]:
-        upstream, parts = self._upstream, []
-        for index, part in enumerate(items(content, field)):
-            kind = part.get("type")
-            try:
-                if not isinstance(kind, str) or kind not in _PARTS:
-                    raise of_type(kind, upstream, "input[].content[]")
-                if kind not in kinds:
-                    raise refused(kind, upstream, f"chat's messages of role {role!r} hold no such part")
-                if not part.keys() <= _PART_FIELDS:
-                    _note(part, _PART_FIELDS, "input[].content[].", self._dropped)
-                parts.append(_PARTS[kind](part, upstream, self._dropped))
-            except Refusal as fault:
-                raise fault.within(f"{field}[{index}]") from None
-        return parts
+        """Of a message, or of a result, whose parts have the same rows."""
+        return each(content, field, lambda part: self._part(part, kinds, role))
+
+    def _part(self, part: Json, kinds: frozenset[str], role: str) -> Json:
+        kind = part.get("type")
+        if not isinstance(kind, str) or kind not in _PARTS:
+            raise self._ruling.kind(kind, "input[].content[]", "type")
+        if kind not in kinds:
+            raise self._ruling.cannot("type", f"chat's messages of role {role!r} hold no such part")
+        read, fields = _PARTS[kind]
+        self._ruling.rest(part, fields, "input[].content[]")
+        return read(part, self._upstream)
 
     def _open_turn(self) -> Json:
         turn = self._turn
@@ -230,13 +246,13 @@ class _Conversation:
             index = details[-1]["index"] + 1 if details else 0
             details += [{**entry, "index": index} for entry in entries]
         elif not text:  # only the vendor that encrypted it could read it
-            self._dropped.append("input[]:reasoning")
+            self._ruling.drop("input[]:reasoning")
 
     def _end_turn(self) -> None:
         self._turn = None
         if self._unsaid:  # chat has no message that says nothing
             self._unsaid = []
-            self._dropped.append("input[]:reasoning")
+            self._ruling.drop("input[]:reasoning")
 
     def _end_results(self) -> None:
         if self._attached:
@@ -244,30 +260,14 @@ class _Conversation:
             self._attached = []
 
 
-_ITEMS: Final[dict[str, Callable[[_Conversation, Json], None]]] = {
-    "message": _Conversation.message,
-    "function_call": _Conversation.function_call,
-    "function_call_output": _Conversation.result,
-    "custom_tool_call": _Conversation.custom_tool_call,
-    "custom_tool_call_output": _Conversation.result,
-    "reasoning": _Conversation.reasoning,
+_ITEMS: Final[Mapping[str, tuple[Callable[[_Conversation, Json], None], frozenset[str]]]] = {
+    "message": (_Conversation.message, _MESSAGE),
+    "function_call": (_Conversation.function_call, _FUNCTION_CALL),
+    "function_call_output": (_Conversation.result, _FUNCTION_OUTPUT),
+    "custom_tool_call": (_Conversation.custom_tool_call, _CUSTOM_CALL),
+    "custom_tool_call_output": (_Conversation.result, _CUSTOM_OUTPUT),
+    "reasoning": (_Conversation.reasoning, _REASONING),
 }
-
-
-def _thought(item: Json) -> Json:
-    """{"text": what may be read of it, "entries": its `reasoning_details`, without their index}."""
-    text = _joined(item, "content", ("reasoning_text", "text")) or _joined(item, "summary", ("summary_text",))
-    opaque = item.get("encrypted_content")
-    if not opaque or opaque == UNSIGNED:
-        return {"text": text, "entries": []}
-    if string(opaque, "encrypted_content").startswith(SEAL):
-        return {"text": text, "entries": _unsealed(text, opaque)}
-    own: Json = {"format": OPENAI}
-    if item.get("id") is not None:
-        own["id"] = string(item["id"], "id")
-    entries: list[Json] = [{"type": "reasoning.summary", "summary": text, **own}] if text else []
-    entries.append({"type": "reasoning.encrypted", "data": opaque, **own})
-    return {"text": text, "entries": entries}
 
 
 def _unsealed(text: str, opaque: str) -> list[Json]:
@@ -282,31 +282,24 @@ def _unsealed(text: str, opaque: str) -> list[Json]:
     return []
 
 
-def _joined(item: Json, field: str, kinds: tuple[str, ...]) -> str:
-    texts = []
-    for index, part in enumerate(items(item.get(field), field)):
-        if part.get("type") not in kinds:
-            raise wrong(f"{field}[{index}].type", f"must be {kinds[0]!r}")
-        texts.append(string(part.get("text"), f"{field}[{index}].text"))
-    return "\n\n".join(texts)
-
-
 # --- parts
 
 
-def _text_part(part: Json, upstream: Upstream, dropped: list[str]) -> Json:
+def _text_part(part: Json, upstream: Upstream) -> Json:
     return {"type": "text", "text": string(part.get("text"), "text")}
 
 
 def _lone_text(part: Any) -> str | None:
     """The text of a part that holds nothing else: as a plain string every engine takes it, and most content is one."""
-    if isinstance(part, dict) and part.get("type") in ("input_text", "output_text") and part.keys() <= _PART_FIELDS:
-        text = part.get("text")
-        return text if isinstance(text, str) else None
+    if isinstance(part, dict):
+        kind = part.get("type")
+        if kind in ("input_text", "output_text") and part.keys() <= _PARTS[kind][1]:
+            text = part.get("text")
+            return text if isinstance(text, str) else None
     return None
 
 
-def _refusal_part(part: Json, upstream: Upstream, dropped: list[str]) -> Json:
+def _refusal_part(part: Json, upstream: Upstream) -> Json:
     said = string(part.get("refusal"), "refusal")
     # The engines know no such part.
     if upstream.is_openai or upstream.is_hub:
@@ -314,38 +307,28 @@ def _refusal_part(part: Json, upstream: Upstream, dropped: list[str]) -> Json:
     return {"type": "text", "text": said}
 
 
-def _image_part(part: Json, upstream: Upstream, dropped: list[str]) -> Json:
-    _refuse_elsewhere(part, "file_id", upstream)
+def _image_part(part: Json, upstream: Upstream) -> Json:
     image: Json = {"url": string(part.get("image_url"), "image_url")}
     if part.get("detail") is not None:
         image["detail"] = string(part["detail"], "detail")
     return {"type": "image_url", "image_url": image}
 
 
-def _file_part(part: Json, upstream: Upstream, dropped: list[str]) -> Json:
-    _refuse_elsewhere(part, "file_id", upstream)
-    _refuse_elsewhere(part, "file_url", upstream)
+def _file_part(part: Json, upstream: Upstream) -> Json:
     data = string(part.get("file_data"), "file_data")
     file: Json = {}
     if part.get("filename") is not None:
         file["filename"] = string(part["filename"], "filename")
     file["file_data"] = data if data.startswith("data:") else "data:application/pdf;base64," + data
-    if part.get("detail") not in (None, "auto"):
-        dropped.append("input[].content[]:input_file.detail")
     return {"type": "file", "file": file}
 
 
-def _refuse_elsewhere(part: Json, field: str, upstream: Upstream) -> None:
-    if part.get(field) is not None:
-        raise refusal(RESPONSES_TO_CHAT, f"input[].content[].{field}", field, upstream)
-
-
-_PARTS: Final[dict[str, Callable[[Json, Upstream, list[str]], Json]]] = {
-    "input_text": _text_part,
-    "output_text": _text_part,
-    "refusal": _refusal_part,
-    "input_image": _image_part,
-    "input_file": _file_part,
+_PARTS: Final[Mapping[str, tuple[Callable[[Json, Upstream], Json], frozenset[str]]]] = {
+    "input_text": (_text_part, frozenset({"type", "text"})),
+    "output_text": (_text_part, frozenset({"type", "text", "annotations", "logprobs"})),
+    "refusal": (_refusal_part, frozenset({"type", "refusal"})),
+    "input_image": (_image_part, frozenset({"type", "image_url", "detail"})),
+    "input_file": (_file_part, frozenset({"type", "file_data", "filename"})),
 }
 _SYSTEM_PARTS: Final = frozenset(("input_text", "output_text"))
 _USER_PARTS: Final = _SYSTEM_PARTS | {"input_image", "input_file"}
@@ -358,39 +341,7 @@ def _as_parts(content: str | list[Json]) -> list[Json]:
     return content
 
 
-# --- what is not carried
-
-
-def of_type(kind: Any, upstream: Upstream, where: str) -> Refusal:
-    """A part, an item or a tool that is not carried. where: the beginning of its row."""
-    if not isinstance(kind, str):
-        return wrong("type", "must be a string")
-    row = RESPONSES_TO_CHAT.get(f"{where}:{kind}")
-    if row is None:
-        row = RESPONSES_TO_CHAT[f"{where}:hosted" if is_hosted(kind) and where == "tools[]" else f"{where}:others"]
-    return refused(kind, upstream, row.note)
-
-
-def refused(kind: str, upstream: Upstream, why: str) -> Refusal:
-    return Refusal("", f"of type {kind[:80]!r} cannot be carried to {upstream.sentence}: {why}")
-
-
-def _note(given: Json, known: frozenset[str], where: str, dropped: list[str]) -> None:
-    """Names what is left out of an item or a part; what has no row has no name that could be trusted."""
-    for name, value in given.items():
-        if name not in known and value is not None:
-            row = RESPONSES_TO_CHAT.get(where + name)
-            if row is None:
-                dropped.append(where + "*")
-            elif value not in row.idle:
-                dropped.append(where + name)
-
-
-def _is_object(arguments: str) -> bool:
-    try:
-        return isinstance(orjson.loads(arguments), dict)
-    except orjson.JSONDecodeError:
-        return False
+# --- names
 
 
 def name_of(given: Json) -> str:
