@@ -286,6 +286,8 @@ class Stream:
 
     def _reasoned(self, item: _Item, raw: Json) -> list[Json]:
         chunks: list[Json] = []
+        if isinstance(raw.get("id"), str):  # what was encrypted belongs to the id of the item that is done
+            item.id = raw["id"]
         if not item.sent:
             for form, field in (("summary", "summary"), ("text", "content")):
                 for index, part in enumerate(_objects(raw.get(field), "reasoning")):
@@ -295,8 +297,6 @@ class Stream:
                     chunks += self._thought(item, form, index, text)
         sealed = raw.get("encrypted_content")
         if isinstance(sealed, str) and sealed:
-            if isinstance(raw.get("id"), str):  # what was encrypted belongs to the id of the item that is done
-                item.id = raw["id"]
             chunks.append(
                 self._chunks.delta({"reasoning_details": [{**self._entry(item, "encrypted"), "data": sealed}]})
             )
