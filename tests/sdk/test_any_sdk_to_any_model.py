@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import anthropic
@@ -297,15 +298,53 @@ def test_an_answer_in_a_form(oa, an):
 
 THOUGHT = "The question first, then the answer."
 SIGNATURE = "c2lnbmF0dXJlLW9mLWEtZmFrZQ=="
+ENCRYPTED = "gAAAAABmYWtl"
+
+
+def encrypted(value: Any) -> Any:
+    """An answer whose reasoning holds what the vendor would need to take it back."""
+    if isinstance(value, list):
+        return [encrypted(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    made = {name: encrypted(part) for name, part in value.items()}
+    return {**made, "encrypted_content": ENCRYPTED} if made.get("type") == "reasoning" else made
+
+
+def encrypted_event(event: Any) -> bytes:
+    name, data = event.decode().rstrip().split("\ndata: ")
+    return f"{name}\ndata: {json.dumps(encrypted(json.loads(data)))}\n\n".encode()
+
+
+def thoughts_in(body: dict[str, Any], spoken: str) -> Any:
+    """What was thought in the turn before the last, as the upstream is shown it again."""
+    if spoken == "openai.responses":
+        [item] = [item for item in body["input"] if item.get("type") == "reasoning"]
+        assert body["input"].index(item) == 1 and item["id"].startswith("rs_")
+        return [item["summary"], item["encrypted_content"]]
+    turn = body["messages"][1]
+    return turn["content"][0] if spoken == "anthropic.messages" else turn["reasoning_content"]
+
+
+#: In each dialect: as its vendor wrote it.
+THOUGHTS: dict[str, Any] = {
+    "openai.chat": THOUGHT,
+    "openai.responses": [[{"type": "summary_text", "text": THOUGHT}], ENCRYPTED],
+    "anthropic.messages": {"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE},
+}
 
 
 @pytest.fixture
 def thinking(up, spoken) -> None:
     """Two answers of a model that thinks aloud, whole and streamed."""
     turn = Turn("It is high.", reasoning=THOUGHT)
+    whole, streamed = r.responses_answer(turn), r.responses_stream(turn)
     made = {
         "openai.chat": (o.chat_answer(turn), o.chat_stream(turn, usage=Usage())),
-        "openai.responses": (r.responses_answer(turn), r.responses_stream(turn)),
+        "openai.responses": (
+            replace(whole, body=encrypted(json.loads(whole.payload()))),
+            replace(streamed, events=[encrypted_event(event) for event in streamed.events]),
+        ),
         "anthropic.messages": (a.messages_answer(turn), a.messages_stream(turn)),
     }
     up.then(*made[spoken])
@@ -320,11 +359,7 @@ def test_thinking_is_shown_in_messages_and_goes_back(an, up, thinking, spoken):
         assert [block.type for block in message.content] == ["thinking", "text"]
         assert message.content[0].thinking == THOUGHT and message.content[0].signature
     an.messages.create(messages=[*USER, final.to_param(), *USER], **asked)
-    sent = up.requests[-1].json()
-    if spoken == "anthropic.messages":
-        assert sent["messages"][1]["content"][0]["signature"] == SIGNATURE
-    elif spoken == "openai.chat":
-        assert sent["messages"][1]["reasoning_content"] == THOUGHT
+    assert thoughts_in(up.requests[-1].json(), spoken) == THOUGHTS[spoken]
 
 
 def test_reasoning_is_shown_in_responses_and_goes_back(oa, up, thinking, spoken):
@@ -339,11 +374,7 @@ def test_reasoning_is_shown_in_responses_and_goes_back(oa, up, thinking, spoken)
     for part in again[1]["content"]:
         part.pop("parsed", None)
     oa.responses.create(input=[*USER, *again, *USER], **asked)
-    sent = up.requests[-1].json()
-    if spoken == "anthropic.messages":
-        assert sent["messages"][1]["content"][0] == {"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE}
-    elif spoken == "openai.chat":
-        assert sent["messages"][1]["reasoning_content"] == THOUGHT
+    assert thoughts_in(up.requests[-1].json(), spoken) == THOUGHTS[spoken]
 
 
 def test_reasoning_is_shown_in_chat_and_goes_back(oa, up, thinking, spoken):
@@ -355,9 +386,7 @@ def test_reasoning_is_shown_in_chat_and_goes_back(oa, up, thinking, spoken):
     assert "".join(pieces) == THOUGHT
     again = whole.choices[0].message.model_dump(exclude_none=True)
     oa.chat.completions.create(messages=[*USER, again, *USER], **asked)
-    sent = up.requests[-1].json()
-    if spoken == "anthropic.messages":
-        assert sent["messages"][1]["content"][0] == {"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE}
+    assert thoughts_in(up.requests[-1].json(), spoken) == THOUGHTS[spoken]
 
 
 # --- what goes wrong ---------------------------------------------------------------------------------------------

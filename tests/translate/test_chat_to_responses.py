@@ -651,6 +651,26 @@ def test_the_finish_reason(status, details, reason):
     assert choice["finish_reason"] == reason and choice["message"]["content"] == "Hi"
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_was_thought_goes_back_as_the_one_item_that_it_was(streamed):
+    item = {
+        "type": "reasoning",
+        "id": "rs_1",
+        "summary": [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}],
+        "encrypted_content": "gAAA",
+    }
+    if streamed:  # by a server that tells only what is done
+        stream = chat_to_responses.Stream(asked())
+        chunks = stream.on({"type": "response.output_item.done", "output_index": 0, "item": item})
+        details = [entry for chunk in chunks for entry in chunk["choices"][0]["delta"].get("reasoning_details", ())]
+    else:
+        message = chat_to_responses.answer(response([item, message_item("Hi")]), asked())["choices"][0]["message"]
+        details = message["reasoning_details"]
+    turns = [*HELLO, {"role": "assistant", "content": "Hi", "reasoning_details": details}, *HELLO]
+    back = chat_to_responses.request({"model": "m", "messages": turns}, up("m", LOCAL), [])["input"][1]
+    assert back == {**item, "summary": [{"type": "summary_text", "text": "a\n\nb"}]}
+
+
 def test_an_answer_is_named_and_dated_after_the_upstreams():
     made = chat_to_responses.answer(response([message_item("Hi")], model="m-1", service_tier="flex"), asked())
     assert (made["id"], made["created"], made["model"], made["service_tier"]) == (

@@ -1,8 +1,6 @@
 """The way back of `chat_to_messages.py`: a message as a chat completion, whole or as a stream of chunks.
 
-A message is a list of blocks, each of which is opened, grows and is closed; chat's one message has a place for each of
-their kinds. What was thought goes where the wider world of chat has agreed: its text into `reasoning_content`, and into
-`reasoning_details` all that the vendor must see again, under one index for each block.
+A message is a list of blocks, each of which is opened, grows and is closed.
 
 Where a tool stands for the answer's form, its input is the text. Other text is then held back to the end, since it
 would spoil the form; it counts only where the tool was not called after all.
@@ -12,17 +10,17 @@ Blocks of tools that the vendor's servers run are passed over, and so is every b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 
 from headgate.wire.translate.asked import Asked
+from headgate.wire.translate.chat_chunks import Chunks, completion, detail
 from headgate.wire.translate.chat_to_messages_form import ANSWER_TOOL, answering
 from headgate.wire.translate.reasoning import ANTHROPIC
 from headgate.wire.translate.shape import Malformed
-from headgate.wire.translate.tool_ids import made_up
-from headgate.wire.usage import Usage, from_anthropic, to_openai
+from headgate.wire.usage import Usage, from_anthropic
 
 Json = dict[str, Any]
 
@@ -58,19 +56,17 @@ class _Block:
 
 
 class Stream:
-    __slots__ = ("_asked", "_blocks", "_calls", "_form", "_head", "_held", "_stopped", "_thought", "_thoughts", "usage")
+    __slots__ = ("_asked", "_begun", "_blocks", "_chunks", "_form", "_held", "usage")
+
+    _chunks: Chunks  # once it has begun
 
     def __init__(self, asked: Asked) -> None:
         self.usage: Usage | None = None
         self._asked = asked
-        self._head: Json = {}  # what all chunks share; empty before the message's start
+        self._begun = False
         self._blocks: dict[int, _Block] = {}  # those that are open
-        self._calls = 0
-        self._thoughts = 0
-        self._thought = False  # whether any text of reasoning was sent
         self._form = answering(asked)
         self._held: list[str] = []
-        self._stopped = False
 
     def on(self, event: Json) -> list[Json]:
         kind = event.get("type")
@@ -79,20 +75,14 @@ class Stream:
         handler = _HANDLERS.get(kind)
         if handler is None:
             return []
-        if not self._head and kind != "message_start":
+        if not self._begun and kind != "message_start":
             raise Malformed("sent a part of a message before its start")
         return handler(self, event)
 
     def end(self) -> list[Json]:
-        if not self._stopped:
+        if not self._begun or not self._chunks.finished:
             raise Malformed("ended its stream without a stop reason")
-        options = self._asked.fields.get("stream_options")
-        if not isinstance(options, dict) or options.get("include_usage") is not True:
-            return []
-        return [{**self._head, "choices": [], "usage": to_openai(self.usage or Usage())}]
-
-    def _chunk(self, delta: Json, finish_reason: str | None = None) -> Json:
-        return {**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+        return self._chunks.usage(self.usage)
 
     # --- events
 
@@ -100,17 +90,12 @@ class Stream:
         message = event.get("message")
         if not isinstance(message, dict):
             raise Malformed("sent a message that is not an object")
-        if self._head:
+        if self._begun:
             raise Malformed("sent a second message")
+        self._begun = True
         self.usage = from_anthropic(message.get("usage"))
-        given, model = message.get("id"), message.get("model")
-        self._head = {
-            "id": f"chatcmpl-{given if isinstance(given, str) and given else self._asked.now_s}",
-            "object": "chat.completion.chunk",
-            "created": self._asked.now_s,
-            "model": model if isinstance(model, str) and model else self._asked.upstream.model,
-        }
-        return [self._chunk({"role": "assistant", "content": ""})]
+        self._chunks = Chunks(self._asked, message.get("id"), message.get("model"), self._asked.now_s)
+        return [self._chunks.delta({"role": "assistant", "content": ""})]
 
     def _block_start(self, event: Json) -> list[Json]:
         index, raw = event.get("index"), event.get("content_block")
@@ -118,24 +103,22 @@ class Stream:
             raise Malformed("sent a block whose index is no number, or that of an open one")
         if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
             raise Malformed("sent a block that is not an object with a type")
-        if self._stopped:
+        if self._chunks.finished:
             raise Malformed("went on after its stop reason")
         kind = raw["type"]
         if kind == _TEXT:
             self._blocks[index] = _Block(_TEXT)
             return self._say(_string(raw, "text"))
         if kind == _THINKING:
-            block = self._blocks[index] = _Block(_THINKING, self._thoughts)
-            self._thoughts += 1
+            block = self._blocks[index] = _Block(_THINKING, self._new_thought())
             return self._think(block, _string(raw, "thinking")) + self._sign(block, _string(raw, "signature"))
         if kind == "redacted_thinking":
             self._blocks[index] = _Block(_PASSED)
-            entry = {"type": "reasoning.encrypted", "data": _string(raw, "data"), "format": ANTHROPIC}
-            self._thoughts += 1
-            return [self._chunk({"reasoning_details": [{**entry, "index": self._thoughts - 1}]})]
+            entry = {**detail("encrypted", ANTHROPIC, self._new_thought()), "data": _string(raw, "data")}
+            return [self._chunks.delta({"reasoning_details": [entry]})]
         if kind == _TOOL_USE:
             block = self._blocks[index] = self._tool(raw)
-            return [self._called(block, raw)] if block.kind == _TOOL_USE else []
+            return [self._chunks.call(_string(raw, "id"), raw["name"])] if block.kind == _TOOL_USE else []
         self._blocks[index] = _Block(_PASSED)
         return []
 
@@ -169,7 +152,7 @@ class Stream:
         block = self._blocks.pop(index, None) if isinstance(index, int) else None
         if block is not None:
             return self._close(block)
-        if self._stopped:  # which closed it
+        if self._chunks.finished:  # which closed it
             return []
         raise Malformed("ended a block that is not open")
 
@@ -181,19 +164,18 @@ class Stream:
         if not isinstance(delta, dict):
             raise Malformed("sent a delta that is not an object")
         reason = delta.get("stop_reason")
-        if not reason or self._stopped:
+        if not reason or self._chunks.finished:
             return []
         chunks = [chunk for block in self._blocks.values() for chunk in self._close(block)]
         self._blocks = {}
-        self._stopped = True
         if self._form is not None:
             said = self._form.finish(cut=reason in _CUT) if self._form.called else "".join(self._held)
             if said:
-                chunks.append(self._chunk({"content": said}))
+                chunks.append(self._chunks.delta({"content": said}))
         finish = _FINISH.get(reason, "stop") if isinstance(reason, str) else "stop"
-        if finish == "stop" and self._calls and reason != "stop_sequence":
+        if finish == "stop" and self._chunks.calls and reason != "stop_sequence":
             finish = "tool_calls"
-        chunks.append(self._chunk({}, finish))
+        chunks.append(self._chunks.delta({}, finish))
         return chunks
 
     # --- what they hold
@@ -204,22 +186,23 @@ class Stream:
         if self._form is not None:
             self._held.append(text)
             return []
-        return [self._chunk({"content": text})]
+        return [self._chunks.delta({"content": text})]
 
     def _think(self, block: _Block, text: str) -> list[Json]:
         if not text:
             return []
-        apart = self._thought and not block.begun
-        self._thought = block.begun = True
-        entry = {"type": "reasoning.text", "text": text, "format": ANTHROPIC, "index": block.index}
-        said = f"\n\n{text}" if apart else text
-        return [self._chunk({"reasoning_content": said, "reasoning_details": [entry]})]
+        entry = {**detail("text", ANTHROPIC, block.index), "text": text}
+        return [self._chunks.thought(block.index, text, entry)]
 
     def _sign(self, block: _Block, signature: str) -> list[Json]:
         if not signature:
             return []
-        entry = {"type": "reasoning.text", "signature": signature, "format": ANTHROPIC, "index": block.index}
-        return [self._chunk({"reasoning_details": [entry]})]
+        entry = {**detail("text", ANTHROPIC, block.index), "signature": signature}
+        return [self._chunks.delta({"reasoning_details": [entry]})]
+
+    def _new_thought(self) -> int:
+        self._chunks.thoughts += 1
+        return self._chunks.thoughts - 1
 
     def _tool(self, raw: Json) -> _Block:
         name, arguments = raw.get("name"), raw.get("input")
@@ -228,8 +211,7 @@ class Stream:
         if arguments is not None and not isinstance(arguments, dict):
             raise Malformed("sent a tool call whose arguments are not JSON")
         if self._form is None or name != ANSWER_TOOL:
-            block = _Block(_TOOL_USE, self._calls)
-            self._calls += 1
+            block = _Block(_TOOL_USE, self._chunks.calls)
         elif self._form.called:  # it answers once
             block = _Block(_PASSED)
         else:
@@ -238,28 +220,19 @@ class Stream:
         block.input = arguments
         return block
 
-    def _called(self, block: _Block, raw: Json) -> Json:
-        call: Json = {
-            "index": block.index,
-            "id": _string(raw, "id") or made_up(self._head["id"], block.index),
-            "type": "function",
-            "function": {"name": raw["name"], "arguments": ""},
-        }
-        return self._chunk({"tool_calls": [call]})
-
     def _argue(self, block: _Block, piece: str) -> list[Json]:
         if not piece:
             return []
         if not block.begun:
             block.begun = not piece.isspace()
-        return [self._chunk({"tool_calls": [{"index": block.index, "function": {"arguments": piece}}]})]
+        return [self._chunks.argument(block.index, piece)]
 
     def _answer(self, block: _Block, piece: str) -> list[Json]:
         if not piece or self._form is None:
             return []
         block.begun = True
         text = self._form.feed(piece)
-        return [self._chunk({"content": text})] if text else []
+        return [self._chunks.delta({"content": text})] if text else []
 
     def _close(self, block: _Block) -> list[Json]:
         """What a block still lacks: a call's arguments, where no delta told them."""
@@ -292,56 +265,11 @@ def answer(value: Json, asked: Asked) -> Json:
         content = [b for b in content if b.get("type") != _TOOL_USE or isinstance(b.get("input"), dict | None)]
     stream = Stream(asked)
     chunks = stream.on({"type": "message_start", "message": value})
-    head = chunks[0]
     for index, block in enumerate(content):
         chunks += stream.on({"type": "content_block_start", "index": index, "content_block": block})
         chunks += stream.on({"type": "content_block_stop", "index": index})
     chunks += stream.on({"type": "message_delta", "delta": {"stop_reason": reason or "end_turn"}})
-    choices = [chunk["choices"][0] for chunk in chunks]
-    choice = {
-        "index": 0,
-        "message": _joined(choice["delta"] for choice in choices),
-        "logprobs": None,
-        "finish_reason": choices[-1]["finish_reason"],
-    }
-    return {
-        **head,
-        "object": "chat.completion",
-        "choices": [choice],
-        "usage": to_openai(stream.usage or Usage()),
-    }
-
-
-def _joined(deltas: Iterable[Json]) -> Json:
-    """The message that deltas add up to."""
-    texts: dict[str, list[str]] = {"content": [], "reasoning_content": []}
-    details: list[Json] = []
-    calls: list[Json] = []
-    for delta in deltas:
-        for name, piece in delta.items():
-            if name in texts:
-                texts[name].append(piece)
-            elif name == "reasoning_details":
-                if details and details[-1]["index"] == piece[0]["index"]:  # a signature, after its text
-                    details[-1] |= piece[0]
-                else:
-                    details += piece
-            elif name == "tool_calls":
-                call = piece[0]
-                if "id" in call:
-                    calls.append({"id": call["id"], "type": call["type"], "function": {**call["function"]}})
-                else:
-                    calls[call["index"]]["function"]["arguments"] += call["function"]["arguments"]
-    message: Json = {"role": "assistant", "content": "".join(texts["content"]), "refusal": None}
-    if not message["content"] and calls:
-        message["content"] = None
-    if texts["reasoning_content"]:
-        message["reasoning_content"] = "".join(texts["reasoning_content"])
-    if details:
-        message["reasoning_details"] = details
-    if calls:
-        message["tool_calls"] = calls
-    return message
+    return completion(chunks, stream.usage)
 
 
 def _string(raw: Json, name: str) -> str:

@@ -20,10 +20,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from headgate.wire.translate.asked import Asked
+from headgate.wire.translate.chat_chunks import Chunks, completion, detail
 from headgate.wire.translate.reasoning import OPENAI
 from headgate.wire.translate.shape import Malformed
-from headgate.wire.translate.tool_ids import made_up
-from headgate.wire.usage import Usage, from_responses, to_openai
+from headgate.wire.usage import Usage, from_responses
 
 Json = dict[str, Any]
 
@@ -51,23 +51,22 @@ class _Item:
         self.index = -1
         self.sent = False
         self.done = False
-        self.held = ""
+        self.held: list[str] = []
         self.form = ""
         self.part: Any = None
 
 
 class Stream:
+    _chunks: Chunks  # once it has begun
+
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
         self._logprobs = asked.fields.get("logprobs") is True
-        self._head: Json = {}
+        self._begun = False
         self._by_id: dict[str, _Item] = {}
         self._by_place: dict[int, _Item] = {}
         self._items: dict[str, list[_Item]] = {_MESSAGE: [], _REASONING: [], _FUNCTION: [], _CUSTOM: []}
-        self._calls = 0
-        self._thoughts = 0
-        self._thinking: tuple[_Item, str, Any] | None = None
-        self._usage: Usage | None = None
+        self.usage: Usage | None = None
         self._moderation: Json | None = None
 
     def on(self, event: Json) -> list[Json]:
@@ -77,22 +76,19 @@ class Stream:
         handler = _HANDLERS.get(kind)
         if handler is None:
             return []
-        if self._head:
+        if self._begun:
             return handler(self, event)
-        self._head = _head(event, self._asked)
-        return [self._chunk({"role": "assistant", "content": ""}), *handler(self, event)]
+        self._begun = True
+        self._chunks = _chunks(event, self._asked)
+        return [self._chunks.delta({"role": "assistant", "content": ""}), *handler(self, event)]
 
     def end(self) -> list[Json]:
-        ends: list[Json] = []
+        if not self._begun or not self._chunks.finished:
+            raise Malformed("ended its stream without a stop reason")
+        ends = self._chunks.usage(self.usage)
         if self._moderation is not None:
-            ends.append({**self._head, "choices": [], "moderation": self._moderation})
-        options = self._asked.fields.get("stream_options")
-        if isinstance(options, dict) and options.get("include_usage") is True:
-            ends.append({**self._head, "choices": [], "usage": to_openai(self._usage or Usage())})
+            ends.insert(0, {**self._chunks.head, "choices": [], "moderation": self._moderation})
         return ends
-
-    def _chunk(self, delta: Json, finish_reason: str | None = None) -> Json:
-        return {**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
 
     # Which item is meant.
 
@@ -136,11 +132,10 @@ class Stream:
             if item is not None and item.kind == kind:
                 matched[place] = item
         taken = set(map(id, matched.values()))
-        rest = {kind: [item for item in told if id(item) not in taken] for kind, told in self._items.items()}
+        rest = {kind: iter([item for item in told if id(item) not in taken]) for kind, told in self._items.items()}
         for place, raw in raws.items():
-            kind = raw["type"]
             if place not in matched:
-                matched[place] = rest[kind].pop(0) if rest[kind] else self._late(kind)
+                matched[place] = next(rest[raw["type"]], None) or self._late(raw["type"])
         return [(matched[place], raw) for place, raw in raws.items()]
 
     def _late(self, kind: str) -> _Item:
@@ -153,7 +148,7 @@ class Stream:
 
     # Events.
 
-    def _begun(self, event: Json) -> list[Json]:
+    def _nothing(self, event: Json) -> list[Json]:
         return []
 
     def _added(self, event: Json) -> list[Json]:
@@ -176,7 +171,7 @@ class Stream:
         if not piece:
             return []
         self._item(event, _MESSAGE).sent = True
-        return [self._chunk({"refusal": piece})]
+        return [self._chunks.delta({"refusal": piece})]
 
     def _summary(self, event: Json) -> list[Json]:
         return self._thought(self._item(event, _REASONING), "summary", event.get("summary_index"), _piece(event))
@@ -202,76 +197,57 @@ class Stream:
         response = _object(event.get("response"), "a response")
         tier = response.get("service_tier")
         if isinstance(tier, str):  # the one that was used, which the first event could not know
-            self._head["service_tier"] = tier
+            self._chunks.head["service_tier"] = tier
         chunks: list[Json] = []
         for item, raw in self._matched(response.get("output")):
             chunks += self._done(item, raw)
         for item in self._items[_FUNCTION] + self._items[_CUSTOM]:
             chunks += self._done(item, {})
-        self._usage = from_responses(response.get("usage"))
+        self.usage = from_responses(response.get("usage"))
         if self._asked.fields.get("moderation") is not None and isinstance(response.get("moderation"), dict):
             self._moderation = _moderated(response["moderation"])
         cut = response.get("status") == "incomplete" or event.get("type") == "response.incomplete"
         reason = _cut_by(response) if cut else None
-        chunks.append(self._chunk({}, reason or ("tool_calls" if self._calls else "stop")))
+        chunks.append(self._chunks.delta({}, reason or ("tool_calls" if self._chunks.calls else "stop")))
         return chunks
 
     # What they hold.
 
     def _said(self, text: str, logprobs: Any) -> Json:
-        chunk = self._chunk({"content": text})
-        if self._logprobs and logprobs:
-            chunk["choices"][0]["logprobs"] = {"content": _logprobs(logprobs), "refusal": None}
-        return chunk
+        told = _logprobs(logprobs) if self._logprobs and logprobs else None
+        return self._chunks.delta({"content": text}, logprobs=told)
 
     def _thought(self, item: _Item, form: str, part: Any, text: str) -> list[Json]:
         """form: the name of the field, which is also the end of the type's."""
         if not text:
             return []
-        if item.index < 0:
-            item.index = self._thoughts
-            self._thoughts += 1
         item.sent = True
-        detail = self._detail(item, form)
-        detail[form] = f"\n\n{text}" if item.form == form and item.part != part else text
+        entry = self._entry(item, form)
+        entry[form] = f"\n\n{text}" if item.form == form and item.part != part else text
         item.form, item.part = form, part
-        here = (item, form, part)
-        apart = self._thinking is not None and self._thinking != here
-        self._thinking = here
-        return [self._chunk({"reasoning_content": f"\n\n{text}" if apart else text, "reasoning_details": [detail]})]
+        return [self._chunks.thought((item, form, part), text, entry)]
 
-    def _detail(self, item: _Item, form: str) -> Json:
-        detail: Json = {"type": f"reasoning.{form}", "format": OPENAI, "index": item.index}
-        if item.id:
-            detail["id"] = item.id
-        return detail
+    def _entry(self, item: _Item, form: str) -> Json:
+        if item.index < 0:
+            item.index = self._chunks.thoughts
+            self._chunks.thoughts += 1
+        return detail(form, OPENAI, item.index, item.id)
 
     def _called(self, item: _Item, raw: Json, arguments: str = "") -> list[Json]:
         """The first that the client reads of a call."""
-        item.index = self._calls
-        self._calls += 1
-        call_id = raw.get("call_id")
-        call: Json = {
-            "index": item.index,
-            "id": call_id if isinstance(call_id, str) and call_id else made_up(self._head["id"], item.index),
-        }
-        if item.kind == _CUSTOM:
-            call |= {"type": "custom", "custom": {"name": _name(raw), "input": arguments}}
-        else:
-            call |= {"type": "function", "function": {"name": _name(raw), "arguments": arguments}}
-        return [self._chunk({"tool_calls": [call]})]
+        item.index = self._chunks.calls
+        return [self._chunks.call(raw.get("call_id"), _name(raw), arguments, custom=item.kind == _CUSTOM)]
 
     def _argued(self, item: _Item, piece: str) -> list[Json]:
         if not piece:
             return []
         if item.index < 0 or (item.kind == _FUNCTION and not item.sent and piece.isspace()):
-            item.held += piece
+            item.held.append(piece)
             return []
         if item.held:
-            piece, item.held = item.held + piece, ""
+            piece, item.held = "".join([*item.held, piece]), []
         item.sent = True
-        more = {"custom": {"input": piece}} if item.kind == _CUSTOM else {"function": {"arguments": piece}}
-        return [self._chunk({"tool_calls": [{"index": item.index, **more}]})]
+        return [self._chunks.argument(item.index, piece, custom=item.kind == _CUSTOM)]
 
     def _done(self, item: _Item, raw: Json) -> list[Json]:
         """What of a whole item the client has not yet read."""
@@ -285,7 +261,7 @@ class Stream:
         whole = raw.get("input" if item.kind == _CUSTOM else "arguments")
         if not isinstance(whole, str | None):
             raise Malformed("sent a tool call whose arguments are not a string")
-        whole, item.held = whole or item.held, ""
+        whole, item.held = whole or "".join(item.held), []
         if item.kind == _FUNCTION and not whole.strip():
             whole = "{}"
         if item.index >= 0:
@@ -305,11 +281,13 @@ class Stream:
                 raise Malformed("sent a part of a message without its text")
             if text:
                 said = kind == "output_text"
-                chunks.append(self._said(text, part.get("logprobs")) if said else self._chunk({"refusal": text}))
+                chunks.append(self._said(text, part.get("logprobs")) if said else self._chunks.delta({"refusal": text}))
         return chunks
 
     def _reasoned(self, item: _Item, raw: Json) -> list[Json]:
         chunks: list[Json] = []
+        if isinstance(raw.get("id"), str):  # what was encrypted belongs to the id of the item that is done
+            item.id = raw["id"]
         if not item.sent:
             for form, field in (("summary", "summary"), ("text", "content")):
                 for index, part in enumerate(_objects(raw.get(field), "reasoning")):
@@ -319,21 +297,18 @@ class Stream:
                     chunks += self._thought(item, form, index, text)
         sealed = raw.get("encrypted_content")
         if isinstance(sealed, str) and sealed:
-            if item.index < 0:
-                item.index = self._thoughts
-                self._thoughts += 1
-            if isinstance(raw.get("id"), str):  # what was encrypted belongs to the id of the item that is done
-                item.id = raw["id"]
-            chunks.append(self._chunk({"reasoning_details": [{**self._detail(item, "encrypted"), "data": sealed}]}))
+            chunks.append(
+                self._chunks.delta({"reasoning_details": [{**self._entry(item, "encrypted"), "data": sealed}]})
+            )
         return chunks
 
 
 _HANDLERS: dict[str, Callable[[Stream, Json], list[Json]]] = {
-    "response.created": Stream._begun,
-    "response.in_progress": Stream._begun,
-    "response.queued": Stream._begun,
+    "response.created": Stream._nothing,
+    "response.in_progress": Stream._nothing,
+    "response.queued": Stream._nothing,
     "response.output_item.added": Stream._added,
-    "response.content_part.added": Stream._begun,
+    "response.content_part.added": Stream._nothing,
     "response.output_text.delta": Stream._text,
     "response.refusal.delta": Stream._refusal,
     "response.reasoning_summary_text.delta": Stream._summary,
@@ -353,68 +328,32 @@ def answer(value: Json, asked: Asked) -> Json:
         raise Malformed(f"answered with a response that is {status}")
     if not isinstance(value.get("output"), list):
         raise Malformed("sent a response without output")
-    message: Json = {"role": "assistant", "content": None, "refusal": None}
-    logprobs: list[Json] = []
-    head: Json = {}
-    finish_reason = "stop"
-    for chunk in Stream(asked).on({"type": "response.completed", "response": value}):
-        head, choice = chunk, chunk["choices"][0]
-        for name, piece in choice["delta"].items():
-            if name == "tool_calls":
-                calls = [{key: part for key, part in call.items() if key != "index"} for call in piece]
-                message.setdefault(name, []).extend(calls)
-            elif name == "reasoning_details":
-                _join(message.setdefault(name, []), piece[0])
-            elif name != "role":
-                message[name] = (message.get(name) or "") + piece
-        if "logprobs" in choice:
-            logprobs += choice["logprobs"]["content"]
-        finish_reason = choice["finish_reason"] or finish_reason
-    if not message["content"] and (message["refusal"] or "tool_calls" in message):
-        message["content"] = None
+    stream = Stream(asked)
+    chunks = stream.on({"type": "response.completed", "response": value}) + stream.end()
+    made = completion(chunks, stream.usage)
     cited = _citations(value["output"])
     if cited:
-        message["annotations"] = cited
-    choice = {
-        "index": 0,
-        "message": message,
-        "logprobs": {"content": logprobs, "refusal": None} if logprobs else None,
-        "finish_reason": finish_reason,
-    }
-    made: Json = {**head, "object": "chat.completion", "choices": [choice]}
-    if asked.fields.get("moderation") is not None and isinstance(value.get("moderation"), dict):
-        made["moderation"] = _moderated(value["moderation"])
-    made["usage"] = to_openai(from_responses(value.get("usage")) or Usage())
+        made["choices"][0]["message"]["annotations"] = cited
     return made
 
 
-def _join(details: list[Json], detail: Json) -> None:
-    """The next piece of reasoning, as part of the entry that it goes on, where it does."""
-    form = detail["type"].removeprefix("reasoning.")
-    if details and form in detail and (details[-1]["type"], details[-1]["index"]) == (detail["type"], detail["index"]):
-        details[-1][form] += detail[form]
-    else:
-        details.append(detail)
-
-
-def _head(event: Json, asked: Asked) -> Json:
-    """What all chunks of an answer share."""
+def _chunks(event: Json, asked: Asked) -> Chunks:
     response = event.get("response")
     if not isinstance(response, dict):
         response = {}
-    name = next((v for v in (response.get("id"), event.get("item_id")) if isinstance(v, str) and v), asked.now_s)
-    created, model, tier = response.get("created_at"), response.get("model"), response.get("service_tier")
+    created, tier = response.get("created_at"), response.get("service_tier")
     if isinstance(created, bool) or not isinstance(created, int | float) or not 0 <= created < _LATEST_S:
         created = asked.now_s
-    head: Json = {
-        "id": f"chatcmpl-{name}",
-        "object": "chat.completion.chunk",
-        "created": int(created),
-        "model": model if isinstance(model, str) and model else asked.upstream.model,
-    }
+    named = response.get("id")
+    chunks = Chunks(
+        asked,
+        named if isinstance(named, str) and named else event.get("item_id"),
+        response.get("model"),
+        int(created),
+    )
     if isinstance(tier, str):
-        head["service_tier"] = tier
-    return head
+        chunks.head["service_tier"] = tier
+    return chunks
 
 
 def _object(value: Any, what: str) -> Json:

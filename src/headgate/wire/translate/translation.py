@@ -1,12 +1,12 @@
 """One request's translation: the way there, and the way back of its answer.
 
-route        which of its dialects a provider is asked in
 Translation  one of the four converters, or two of them joined with chat in the middle
 Meter        the upstream's stream, judged in its own dialect and given in the client's
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, Protocol, cast
 
 import orjson
@@ -106,13 +106,29 @@ class Translation:
         return Meter(upstream, [converter.Stream(asked) for converter, asked in self._steps], self.client)
 
 
+#: No field that a converter knows is written with more.
+_LONGEST_KNOWN = 100
+_INDEX = re.compile(r"\[\d+\]")
+_JOINT = re.compile(r"[.:\[]|\Z")
+
+
 def _renamed(field: str, names: dict[str, str]) -> str:
-    """A path of the chat in the middle, begun with the name that the client knows."""
-    if field in names:
-        return names[field]
-    head, dot, rest = field.partition(".")
-    name, bracket, index = head.partition("[")
-    return names.get(name, name) + bracket + index + dot + rest
+    """A path of the chat in the middle, in the client's words. Its longest beginning among `names` is replaced; where
+    both have as many indices, they are kept.
+
+    A place among the messages is cut off: the client's own turns may be fewer or more, so that the same number would
+    name another one.
+    """
+    if field.startswith("messages[") and not field.startswith("messages[]"):
+        field = "messages"
+    for end in reversed([joint.start() for joint in _JOINT.finditer(field[:_LONGEST_KNOWN])]):
+        known = names.get(_INDEX.sub("[]", field[:end]))
+        if known is not None:
+            kept = _INDEX.findall(field[:end])
+            if known.count("[]") == len(kept):
+                known = known.replace("[]", "{}").format(*kept)
+            return known + field[end:]
+    return field
 
 
 _COMMENT = b":\n\n"
