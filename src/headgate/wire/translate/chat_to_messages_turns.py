@@ -75,7 +75,7 @@ def unknown(kind: Any, field: str, upstream: Upstream) -> Refusal:
 class Conversation:
     """system: the blocks of the prompt. messages: the turns. called: names of the tools that were called."""
 
-    __slots__ = ("_directions", "_dropped", "_results", "_upstream", "called", "messages", "system")
+    __slots__ = ("_behind", "_directions", "_dropped", "_upstream", "called", "messages", "system")
 
     def __init__(self, messages: Any, upstream: Upstream, dropped: list[str]) -> None:
         """Raises Refusal."""
@@ -84,7 +84,8 @@ class Conversation:
         self.called: dict[str, None] = {}
         self._upstream = upstream
         self._dropped = dropped
-        self._results = 0  # how many open the last message
+        #: What the user said beside the results that open the last message, and stands behind them all.
+        self._behind: list[Json] | None = None
         self._directions: list[Json] = []  # a later prompt, whose place is after the user's words
         if not isinstance(messages, list):
             raise wrong("messages", "must be a list of objects")
@@ -143,16 +144,19 @@ class Conversation:
         messages = self.messages
         if role == "assistant":
             self._place_directions()
+        elif self._behind is not None:
+            self._behind += _blocks(content)
+            return
         if messages and messages[-1]["role"] == role:
             last = messages[-1]
             if isinstance(last["content"], str):
                 last["content"] = _blocks(last["content"])
             last["content"] += _blocks(content)
             return
-        self._results = 0
         messages.append({"role": role, "content": content})
 
     def _place_directions(self) -> None:
+        self._end_results()
         if not self._directions:
             return
         if self.messages[-1]["role"] == "user":
@@ -174,14 +178,19 @@ class Conversation:
             if message.get("cache_control") is not None:
                 result["cache_control"] = mapping(message["cache_control"], "cache_control")
         messages = self.messages
-        if messages and messages[-1]["role"] == "user":
-            last = messages[-1]
-            last["content"] = _blocks(last["content"])
-            last["content"].insert(self._results, result)
+        if self._behind is not None:  # a result has come into this message before
+            messages[-1]["content"].append(result)
+        elif messages and messages[-1]["role"] == "user":
+            self._behind = _blocks(messages[-1]["content"])
+            messages[-1]["content"] = [result]
         else:
+            self._behind = []
             messages.append({"role": "user", "content": [result]})
-            self._results = 0
-        self._results += 1
+
+    def _end_results(self) -> None:
+        if self._behind:
+            self.messages[-1]["content"] += self._behind
+        self._behind = None
 
     def _assistant(self, message: Json) -> None:
         thoughts = self._thoughts(message)

@@ -196,7 +196,7 @@ def _thoughts(message: Json, ruling: Ruling) -> list[Json]:
         if message.get("reasoning_content") or message.get("reasoning"):
             ruling.drop("messages[].reasoning_content")
         return []
-    groups: dict[tuple[str, Any], dict[str, str]] = {}
+    groups: dict[tuple[str, Any], dict[str, list[str]]] = {}
     left_out = False
     for entry in items(details, "reasoning_details"):
         item_id, index = entry.get("id"), entry.get("index")
@@ -204,25 +204,26 @@ def _thoughts(message: Json, ruling: Ruling) -> list[Json]:
             left_out = True
             continue
         if isinstance(item_id, str) and item_id:
-            group = groups.setdefault(("id", item_id), {"id": item_id})
+            group = groups.setdefault(("id", item_id), {"id": [item_id]})
         else:
             group = groups.setdefault(("index", index if isinstance(index, int) else None), {})
         for name in ("summary", "text", "data"):  # which may have come in pieces
             if isinstance(entry.get(name), str):
-                group[name] = group.get(name, "") + entry[name]
+                group.setdefault(name, []).append(entry[name])
     made = []
-    for group in groups.values():
+    for pieces in groups.values():
+        whole = {name: "".join(texts) for name, texts in pieces.items()}
         item: Json = {"type": "reasoning", "summary": []}
-        if "id" in group:
-            item["id"] = group["id"]
-        data = group.get("data", "")
+        if "id" in whole:
+            item["id"] = whole["id"]
+        data = whole.get("data", "")
         if data and not data.startswith(SEAL):
             item["encrypted_content"] = data
-            if group.get("summary"):
-                item["summary"] = [{"type": "summary_text", "text": group["summary"]}]
+            if whole.get("summary"):
+                item["summary"] = [{"type": "summary_text", "text": whole["summary"]}]
             made.append(item)
-        elif group.get("text") and not ruling.upstream.is_openai:
-            item["content"] = [{"type": "reasoning_text", "text": group["text"]}]
+        elif whole.get("text") and not ruling.upstream.is_openai:
+            item["content"] = [{"type": "reasoning_text", "text": whole["text"]}]
             made.append(item)
         else:
             left_out = True

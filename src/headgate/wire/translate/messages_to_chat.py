@@ -95,26 +95,28 @@ def _blocks(events: list[Json]) -> list[Json | None]:
     """The blocks that a stream's events add up to; None for a call whose arguments were cut off."""
     blocks: list[Json | None] = []
     block: Json = {}
-    arguments = ""
+    pieces: dict[str, list[str]] = {}
     for event in events:
         kind = event["type"]
         if kind == "content_block_start":
             block = {**event["content_block"]}
             blocks.append(block)
-            arguments = ""
+            pieces = {}
         elif kind == "content_block_delta":
             for name, piece in event["delta"].items():
-                if name == "partial_json":
-                    arguments += piece
-                elif name != "type":
-                    block[name] += piece
-        elif kind == "content_block_stop" and arguments:
-            try:
-                block["input"] = orjson.loads(arguments)
-            except orjson.JSONDecodeError:
-                block["input"] = None
-            if not isinstance(block["input"], dict):
-                blocks[-1] = None
+                if name != "type":
+                    pieces.setdefault(name, []).append(piece)
+        elif kind == "content_block_stop":
+            arguments = "".join(pieces.pop("partial_json", ()))
+            for name, texts in pieces.items():
+                block[name] += "".join(texts)
+            if arguments:
+                try:
+                    block["input"] = orjson.loads(arguments)
+                except orjson.JSONDecodeError:
+                    block["input"] = None
+                if not isinstance(block["input"], dict):
+                    blocks[-1] = None
     return blocks
 
 

@@ -54,7 +54,7 @@ class _Call:
         self.name = ""
         self.opened = False
         self.arguments: list[str] = []
-        self.held = ""
+        self.held: list[str] = []
 
 
 class Stream:
@@ -83,7 +83,7 @@ class Stream:
         self._stop: tuple[str, str | None] | None = None  # reason and sequence, once the upstream has finished
         self._blocks = 0  # how many were opened
         self._kind = ""  # of the open block; a call's may be open without the client's knowing of it yet
-        self._blank = ""
+        self._blank: list[str] = []
         self._blank_kind = ""
         self._tags: ThinkTags | None = ThinkTags()
         self._thought: Any = None  # index of the open thinking block
@@ -174,11 +174,13 @@ class Stream:
     def _say(self, kind: str, text: str, out: list[Json]) -> None:
         """A piece of text or of reasoning, which may begin a block."""
         if self._kind != kind:
-            if self._blank_kind == kind:
-                text = self._blank + text
+            if self._blank_kind != kind:
+                self._blank.clear()
             if text.isspace():
-                self._blank, self._blank_kind = text, kind
+                self._blank.append(text)
+                self._blank_kind = kind
                 return
+            text = "".join([*self._blank, text])
             self._close(out)
             self._open(kind, {**_STARTS[kind]}, out)
         delta = {"type": "text_delta", "text": text} if kind == "text" else {"type": "thinking_delta", "thinking": text}
@@ -224,6 +226,7 @@ class Stream:
     def _open(self, kind: str, block: Json, out: list[Json]) -> None:
         self._kind = kind
         self._blank_kind = ""
+        self._blank.clear()
         out.append({"type": "content_block_start", "index": self._blocks, "content_block": block})
         self._blocks += 1
 
@@ -281,7 +284,7 @@ class Stream:
             arguments = arguments.lstrip()
         if arguments:
             call.arguments.append(arguments)
-            call.held += arguments
+            call.held.append(arguments)
         if call.held and call.name:
             self._pass(call, out)
 
@@ -315,9 +318,9 @@ class Stream:
             call_id = call.id if call.id and call.id not in self._past else made_up(self._id, self._blocks)
             self._open("tool_use", {"type": "tool_use", "id": call_id, "name": call.name, "input": {}}, out)
         if call.held:
-            delta = {"type": "input_json_delta", "partial_json": call.held}
+            delta = {"type": "input_json_delta", "partial_json": "".join(call.held)}
             out.append({"type": "content_block_delta", "index": self._blocks - 1, "delta": delta})
-            call.held = ""
+            call.held.clear()
 
     def _close_call(self, call: _Call, reason: Any, out: list[Json]) -> bool:
         """Ends a call; says whether the client was told of it, and so must be told that it ended."""

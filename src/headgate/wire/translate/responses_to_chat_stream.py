@@ -51,7 +51,7 @@ class Stream:
         self._usage: Usage | None = None
         self._finish = ""
         self._tags: ThinkTags | None = ThinkTags()
-        self._blank = ""  # white space that would begin a message
+        self._blank: list[str] = []  # white space that would begin a message
         self._logprobs: list[Json] = []  # of text that is held back
         self._open: Reasoning | Message | Call | None = None
         self._output: list[Json] = []
@@ -175,7 +175,7 @@ class Stream:
 
     def _thought(self, index: Any, item_id: Any, *, more: bool) -> Reasoning:
         """The item that this belongs to. more: whether it goes on, which nothing does that is signed already."""
-        thought, self._blank = self._open, ""
+        thought, self._blank = self._open, []
         if isinstance(thought, Reasoning):
             same = index is None or thought.index is None or thought.index == index
             if same and not (more and thought.opaque is not None):
@@ -216,10 +216,10 @@ class Stream:
         if not content:
             return
         if not isinstance(self._open, Message) and not last:
-            content = self._blank + content
             if content.isspace():
-                self._blank = content
+                self._blank.append(content)
                 return
+            content = "".join([*self._blank, content])
         logprobs, self._logprobs = self._logprobs, []
         self._message().text(content, logprobs)
 
@@ -227,7 +227,7 @@ class Stream:
         message = self._open
         if not isinstance(message, Message):
             self._close_item()
-            self._blank = ""
+            self._blank = []
             message = self._open = Message(self._writer, len(self._output), self._item_id("msg"))
         return message
 
@@ -276,7 +276,7 @@ class Stream:
         given = given if isinstance(given, str) else ""
         if isinstance(index, bool) or not isinstance(index, int | None):
             raise Malformed("sent a tool call whose index is not a number")
-        call, self._blank = self._open, ""
+        call, self._blank = self._open, []
         if isinstance(call, Call):  # 1
             other = bool(given and call.given_id and given != call.given_id)
             if index is None:
@@ -305,7 +305,7 @@ class Stream:
     def _close(self) -> None:
         self._flush()
         if self._open is None and not self._output:
-            self._text(self._blank, last=True)
+            self._text("".join(self._blank), last=True)
         self._close_item(_INCOMPLETE.get(self._finish) is not None)
 
     def _close_item(self, last: bool = False) -> None:

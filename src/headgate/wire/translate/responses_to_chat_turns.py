@@ -45,23 +45,25 @@ def turns_of(fields: Json, ruling: Ruling) -> list[Json]:
         conversation.messages.append({"role": "user", "content": given})
     else:
         each(given, "input", conversation.add)
-        conversation.finish()
-    if not conversation.messages:
+    messages = conversation.whole()
+    if not messages:
         raise wrong("input", "must hold an item that is not empty")
-    return conversation.messages
+    return messages
 
 
 class _Conversation:
     """`messages`, as the items come. The last one stays open while items of the same turn may follow it."""
 
-    __slots__ = ("_attached", "_ruling", "_turn", "_unsaid", "_upstream", "messages")
+    __slots__ = ("_attached", "_prompt", "_ruling", "_thoughts", "_turn", "_unsaid", "_upstream", "messages")
 
     def __init__(self, ruling: Ruling) -> None:
         self.messages: list[Json] = []
         self._ruling = ruling
         self._upstream = ruling.upstream
         self._turn: Json | None = None  # the assistant's message that is open
+        self._thoughts: list[str] = []  # what was thought in it
         self._unsaid: list[Json] = []  # reasoning items whose turn has not begun
+        self._prompt: list[str] = []  # what makes up the first message, where that is the one system prompt
         self._attached: list[Json] = []  # images and files of results
 
     def add(self, item: Json) -> None:
@@ -79,6 +81,13 @@ class _Conversation:
         """Closes what is open: the assistant's turn, and the results that wait for their images."""
         self._end_turn()
         self._end_results()
+
+    def whole(self) -> list[Json]:
+        """The messages, once the last item has come."""
+        self.finish()
+        if self._prompt:
+            self.messages[0]["content"] = "\n\n".join(self._prompt)
+        return self.messages
 
     def message(self, item: Json) -> None:
         role, content = item.get("role"), item.get("content")
@@ -106,8 +115,9 @@ class _Conversation:
             return
         # The templates of many local models take one system message, at the beginning, and fail on a second.
         text = content if isinstance(content, str) else "\n\n".join([part["text"] for part in content])
-        if len(self.messages) == 1 and self.messages[0]["role"] == "system":
-            self.messages[0]["content"] += "\n\n" + text
+        if not self.messages or (self._prompt and len(self.messages) == 1):
+            self._prompt.append(text)
+            self.messages[:] = [{"role": "system"}]
         else:
             self.messages.append({"role": "system", "content": text})
 
@@ -230,7 +240,11 @@ class _Conversation:
         turn = self._open_turn()
         before = turn["content"]
         # Two messages of one turn stay two parts: nothing says what should stand between them.
-        turn["content"] = content if before is None else _as_parts(before) + _as_parts(content)
+        if before is None:
+            turn["content"] = content
+        else:
+            parts = turn["content"] = _as_parts(before)
+            parts += _as_parts(content)
 
     def _call(self, call: Json) -> None:
         self._end_results()
@@ -239,8 +253,8 @@ class _Conversation:
     def _think(self, turn: Json, thought: Json) -> None:
         text, entries = thought["text"], thought["entries"]
         if text:
-            before = turn.get("reasoning_content")
-            turn["reasoning_content"] = f"{before}\n\n{text}" if before else text
+            turn["reasoning_content"] = ""  # joined when the turn ends
+            self._thoughts.append(text)
         if entries and self._upstream.is_hub:
             details = turn.setdefault("reasoning_details", [])
             index = details[-1]["index"] + 1 if details else 0
@@ -249,6 +263,9 @@ class _Conversation:
             self._ruling.drop("input[]:reasoning")
 
     def _end_turn(self) -> None:
+        if self._turn is not None and self._thoughts:
+            self._turn["reasoning_content"] = "\n\n".join(self._thoughts)
+            self._thoughts = []
         self._turn = None
         if self._unsaid:  # chat has no message that says nothing
             self._unsaid = []
