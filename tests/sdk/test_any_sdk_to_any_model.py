@@ -389,6 +389,23 @@ def test_reasoning_is_shown_in_chat_and_goes_back(oa, up, thinking, spoken):
     assert thoughts_in(up.requests[-1].json(), spoken) == THOUGHTS[spoken]
 
 
+def test_reasoning_goes_back_from_the_helper_for_streams_too(oa, up, spoken):
+    if spoken == "openai.chat":
+        pytest.skip("passes untouched")
+    turn = Turn("It is high.", reasoning=THOUGHT)
+    up.then({"openai.responses": r.responses_stream(turn), "anthropic.messages": a.messages_stream(turn)}[spoken])
+    asked: dict[str, Any] = {"model": MODEL, "reasoning_effort": "low", "max_completion_tokens": 9000}
+    with oa.chat.completions.stream(messages=USER, **asked) as stream:
+        message = stream.get_final_completion().choices[0].message
+    again = message.model_dump(exclude_none=True, exclude={"parsed"})
+    formats = {entry.get("format") for entry in again["reasoning_details"]}
+    assert formats <= {"anthropic-claude-v1", "openai-responses-v1"}
+    oa.chat.completions.create(messages=[*USER, again, *USER], **asked)
+    if spoken == "anthropic.messages":
+        block = up.requests[-1].json()["messages"][1]["content"][0]
+        assert block == {"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE}
+
+
 # --- what goes wrong ---------------------------------------------------------------------------------------------
 
 

@@ -642,7 +642,7 @@ def test_a_response_that_did_not_come_to_its_end_is_no_answer(status):
         ("incomplete", {"reason": "max_output_tokens"}, "length"),
         ("incomplete", {"reason": "content_filter"}, "content_filter"),
         ("incomplete", None, "length"),
-        ("incomplete", {"reason": "steered"}, "stop"),
+        ("incomplete", {"reason": "steered"}, "length"),
     ],
 )
 def test_the_finish_reason(status, details, reason):

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import orjson
 
 from headgate.wire.translate.fields import CHAT_TO_MESSAGES, Fate, refusal
-from headgate.wire.translate.reasoning import ANTHROPIC, SEAL, unseal
+from headgate.wire.translate.reasoning import ANTHROPIC, SEAL, unseal, with_inherited
 from headgate.wire.translate.shape import Refusal, items, mapping, string, wrong
 from headgate.wire.translate.tool_ids import for_messages
 from headgate.wire.translate.upstream import Upstream
@@ -247,7 +247,7 @@ class Conversation:
         found: list[tuple[Any, Json, list[str]]] = []
         growing: dict[int | None, tuple[Json, list[str]]] = {}
         lost = False
-        for entry in items(details, "reasoning_details"):
+        for entry in with_inherited(items(details, "reasoning_details")):
             index, text = entry.get("index"), entry.get("text")
             if not isinstance(index, int):
                 index = None

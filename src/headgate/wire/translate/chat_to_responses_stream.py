@@ -382,13 +382,11 @@ def _name(raw: Json) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _cut_by(response: Json) -> str | None:
-    """The finish reason of an answer that is not complete; None where it is one that chat does not know."""
+def _cut_by(response: Json) -> str:
+    """The finish reason of an answer that is not complete: whatever cut it, half of one is not told as whole."""
     details = response.get("incomplete_details")
     reason = details.get("reason") if isinstance(details, dict) else None
-    if reason == "content_filter":
-        return "content_filter"
-    return "length" if reason in ("max_output_tokens", None) else None
+    return "content_filter" if reason == "content_filter" else "length"
 
 
 def _logprobs(given: Any) -> list[Json]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from headgate.wire.translate.reasoning import OPENAI, SEAL
+from headgate.wire.translate.reasoning import OPENAI, SEAL, with_inherited
 from headgate.wire.translate.ruling import Ruling
 from headgate.wire.translate.shape import each, is_object, items, mapping, string, wrong
 from headgate.wire.translate.tool_ids import for_chat
@@ -198,7 +198,7 @@ def _thoughts(message: Json, ruling: Ruling) -> list[Json]:
         return []
     groups: dict[tuple[str, Any], dict[str, list[str]]] = {}
     left_out = False
-    for entry in items(details, "reasoning_details"):
+    for entry in with_inherited(items(details, "reasoning_details")):
         item_id, index = entry.get("id"), entry.get("index")
         if entry.get("format") != OPENAI:
             left_out = True

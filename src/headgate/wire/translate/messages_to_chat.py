@@ -17,6 +17,7 @@ from headgate.wire.translate.messages_to_chat_stream import Stream, only_choice
 from headgate.wire.translate.messages_to_chat_turns import Turns, flag, rest
 from headgate.wire.translate.reasoning import EFFORTS, effort_of, nearest
 from headgate.wire.translate.shape import Malformed, Refusal, items, mapping, string, wrong
+from headgate.wire.translate.tool_choice import only_the_chosen
 from headgate.wire.translate.upstream import Sampling, Upstream
 
 __all__ = ["NAMES", "Stream", "answer", "request"]
@@ -72,6 +73,7 @@ def request(fields: Json, upstream: Upstream, dropped: list[str]) -> Json:
     _think(fields, upstream, sent, dropped)
     _shape(fields, upstream, sent)
     _identify(fields.get("metadata"), upstream, sent, dropped)
+    only_the_chosen(sent, upstream)
     return sent
 
 

@@ -37,12 +37,14 @@ _REDACTED = frozenset({"type", "data"})
 class Turns:
     """Makes chat's messages, in order."""
 
-    __slots__ = ("_dropped", "_out", "_upstream")
+    __slots__ = ("_behind", "_dropped", "_out", "_upstream")
 
     def __init__(self, upstream: Upstream, dropped: list[str]) -> None:
         self._upstream = upstream
         self._dropped = dropped
         self._out: list[Json] = []
+        #: After results, what the user said in the same turn: chat wants all results straight after their calls.
+        self._behind: list[Json] | None = None
 
     def all(self, fields: Json) -> list[Json]:
         system = fields.get("system")
@@ -58,6 +60,7 @@ class Turns:
                 self._turn(message)
             except Refusal as refused:
                 raise refused.within(f"messages[{index}]") from None
+        self._end_results()
         last, upstream = messages[-1].get("role"), self._upstream
         # What the hub leads to, a model of the responses API, would not go on with it either.
         if last == "assistant" and (upstream.is_openai or upstream.is_hub):
@@ -71,7 +74,9 @@ class Turns:
             self._rest(message, _MESSAGE, "messages[]")
         if role == "user":
             self._user(content)
-        elif role == "assistant":
+            return
+        self._end_results()
+        if role == "assistant":
             self._assistant(content)
         elif role == "system":
             self._out.append({"role": "system", "content": self._system(content, "content", _BLOCKS)})
@@ -95,9 +100,14 @@ class Turns:
 
     def _user(self, content: Any) -> None:
         if isinstance(content, str):
-            self._out.append({"role": "user", "content": content})
+            if self._behind is None:
+                self._out.append({"role": "user", "content": content})
+            elif content:
+                self._behind.append({"type": "text", "text": content})
             return
         blocks = _content(content, "content")
+        if self._behind is None and any(block.get("type") == "tool_result" for block in blocks):
+            self._behind = []
         shown: list[Json] = []
         parts: list[Json] = []
         for index, block in enumerate(blocks):
@@ -108,10 +118,15 @@ class Turns:
                     self._part(block, parts, "a message of the user")
             except Refusal as refused:
                 raise refused.within(f"content[{index}]") from None
-        parts = shown + parts
-        if not parts and blocks:
-            return  # nothing but results
-        self._out.append({"role": "user", "content": _plain(parts)})
+        if self._behind is None:
+            self._out.append({"role": "user", "content": _plain(parts)})
+        else:
+            self._behind += shown + parts
+
+    def _end_results(self) -> None:
+        if self._behind:
+            self._out.append({"role": "user", "content": _plain(self._behind)})
+        self._behind = None
 
     def _result(self, block: Json, shown: list[Json]) -> None:
         """The result of a tool as its message; its images and files, which that cannot hold, go to `shown`."""

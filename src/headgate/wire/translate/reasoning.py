@@ -57,6 +57,18 @@ def nearest(effort: str, levels: tuple[str, ...]) -> str | None:
     return min(some or levels, key=lambda level: (abs(EFFORTS.index(level) - at), EFFORTS.index(level)))
 
 
+def with_inherited(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Entries with the `format` and `id` of the first of their index, which alone says them in a stream."""
+    firsts: dict[int, dict[str, Any]] = {}
+    made = []
+    for entry in details:
+        index = entry.get("index")
+        first = firsts.setdefault(index, entry) if isinstance(index, int) else entry
+        own: dict[str, Any] = {name: first[name] for name in ("format", "id") if name in first and name not in entry}
+        made.append({**entry, **own} if own else entry)
+    return made
+
+
 def seal(entry: dict[str, Any]) -> str:
     """An entry (without its text, which stands beside it in the open) as a string for an opaque field."""
     return SEAL + base64.urlsafe_b64encode(orjson.dumps(entry)).decode()

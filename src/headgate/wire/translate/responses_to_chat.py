@@ -16,6 +16,7 @@ from headgate.wire.translate.responses_to_chat_stream import ENCRYPTED_REASONING
 from headgate.wire.translate.responses_to_chat_turns import NO_FREEFORM, name_of, turns_of
 from headgate.wire.translate.ruling import Ruling
 from headgate.wire.translate.shape import Malformed, Refusal, each, flag, integer, mapping, number, string, wrong
+from headgate.wire.translate.tool_choice import only_the_chosen
 from headgate.wire.translate.upstream import Sampling, Upstream
 
 __all__ = ["NAMES", "Stream", "answer", "request"]
@@ -69,6 +70,7 @@ def request(fields: Json, upstream: Upstream, dropped: list[str]) -> Json:
     _include(fields, sent, ruling)
     _labels(fields, sent, ruling)
     _stream(fields, sent, ruling)
+    only_the_chosen(sent, upstream)
     return sent
 
 

@@ -148,6 +148,7 @@ class Meter(StreamMeter):
         self._client = client
         self._came = 0
         self._said = False
+        self._told: set[object] = set()
 
     def on(self, event: Event) -> Step:
         upstream = self._upstream
@@ -201,10 +202,21 @@ class Meter(StreamMeter):
             events = [out for one in events for out in stream.on(one)] + stream.end()
         return events
 
+    def _say_once(self, entry: Json) -> None:
+        """Clients add up the strings of entries of one index, so what is the same in all is told with the first."""
+        if entry["index"] in self._told:
+            entry.pop("format", None)
+            entry.pop("id", None)
+        self._told.add(entry["index"])
+
     def _written(self, events: list[Json]) -> bytes:
         if not events:
             return b""
         if self._client is Dialect.CHAT:
+            for event in events:
+                for choice in event["choices"]:
+                    for entry in choice["delta"].get("reasoning_details") or ():
+                        self._say_once(entry)
             return b"".join([b"data: " + _json(event) + b"\n\n" for event in events])
         if self._client is Dialect.RESPONSES:
             self.sequence_number = events[-1]["sequence_number"]
