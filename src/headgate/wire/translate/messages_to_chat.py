@@ -12,11 +12,12 @@ from typing import Any
 import orjson
 
 from headgate.wire.translate.asked import Asked
+from headgate.wire.translate.chat_stream import as_chunk
 from headgate.wire.translate.fields import MESSAGES_TO_CHAT, sort_out
-from headgate.wire.translate.messages_to_chat_stream import Stream, only_choice
+from headgate.wire.translate.messages_to_chat_stream import Stream
 from headgate.wire.translate.messages_to_chat_turns import Turns, flag, rest
 from headgate.wire.translate.reasoning import EFFORTS, effort_of, nearest
-from headgate.wire.translate.shape import Malformed, Refusal, items, mapping, string, wrong
+from headgate.wire.translate.shape import Refusal, is_object, items, mapping, string, wrong
 from headgate.wire.translate.tool_choice import only_the_chosen
 from headgate.wire.translate.upstream import Sampling, Upstream
 
@@ -78,16 +79,8 @@ def request(fields: Json, upstream: Upstream, dropped: list[str]) -> Json:
 
 
 def answer(value: Json, asked: Asked) -> Json:
-    choice = only_choice(value.get("choices"))
-    said = choice.get("message")
-    if not isinstance(said, dict):
-        raise Malformed("sent a choice without a message")
-    calls = said.get("tool_calls")
-    if isinstance(calls, list):  # each is whole, and stands in its place
-        calls = [{**call, "index": i} if isinstance(call, dict) else call for i, call in enumerate(calls)]
-    whole = {**choice, "delta": {**said, "tool_calls": calls}, "finish_reason": choice.get("finish_reason") or "stop"}
     stream = Stream(asked)
-    events = stream.on({**value, "choices": [whole]}) + stream.end()
+    events = stream.on(as_chunk(value)) + stream.end()
     message: Json = {**events[0]["message"], **events[-2]["delta"], "usage": events[-2]["usage"]}
     message["content"] = [block for block in _blocks(events) if block is not None]
     return message
@@ -101,24 +94,20 @@ def _blocks(events: list[Json]) -> list[Json | None]:
     for event in events:
         kind = event["type"]
         if kind == "content_block_start":
-            block = {**event["content_block"]}
+            block, pieces = {**event["content_block"]}, {}
             blocks.append(block)
-            pieces = {}
         elif kind == "content_block_delta":
             for name, piece in event["delta"].items():
                 if name != "type":
                     pieces.setdefault(name, []).append(piece)
         elif kind == "content_block_stop":
-            arguments = "".join(pieces.pop("partial_json", ()))
-            for name, texts in pieces.items():
-                block[name] += "".join(texts)
-            if arguments:
-                try:
-                    block["input"] = orjson.loads(arguments)
-                except orjson.JSONDecodeError:
-                    block["input"] = None
-                if not isinstance(block["input"], dict):
-                    blocks[-1] = None
+            joined = {name: "".join(several) for name, several in pieces.items()}
+            arguments = joined.pop("partial_json", "")
+            block.update(joined)
+            if arguments and is_object(arguments):
+                block["input"] = orjson.loads(arguments)
+            elif arguments:
+                blocks[-1] = None
     return blocks
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from headgate.wire.translate.asked import Asked
+from headgate.wire.translate.chat_stream import as_chunk
 from headgate.wire.translate.fields import RESPONSES_TO_CHAT
 from headgate.wire.translate.namespaces import joined
 from headgate.wire.translate.reasoning import EFFORTS, nearest
 from headgate.wire.translate.responses_to_chat_stream import ENCRYPTED_REASONING, LOGPROBS, Stream
 from headgate.wire.translate.responses_to_chat_turns import NO_FREEFORM, name_of, turns_of
 from headgate.wire.translate.ruling import Ruling
-from headgate.wire.translate.shape import Malformed, Refusal, each, flag, integer, mapping, number, string, wrong
+from headgate.wire.translate.shape import Refusal, each, flag, integer, mapping, number, string, wrong
 from headgate.wire.translate.tool_choice import only_the_chosen
 from headgate.wire.translate.upstream import Sampling, Upstream
 
@@ -76,16 +77,8 @@ def request(fields: Json, upstream: Upstream, dropped: list[str]) -> Json:
 
 def answer(value: Json, asked: Asked) -> Json:
     """The `response` object. Raises Malformed."""
-    choices = value.get("choices")
-    choice = choices[0] if isinstance(choices, list) and len(choices) == 1 else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if choice is None or not isinstance(message, dict):
-        raise Malformed("sent an answer that does not hold one message")
-    calls = message.get("tool_calls")
-    if isinstance(calls, list):  # in a stream each says its index
-        calls = [{**call, "index": index} if isinstance(call, dict) else call for index, call in enumerate(calls)]
     stream = Stream(asked, whole=True)
-    stream.on({**value, "choices": [{**choice, "delta": {**message, "tool_calls": calls}}]})
+    stream.on(as_chunk(value))
     response: Json = stream.end()[-1]["response"]
     return response
 

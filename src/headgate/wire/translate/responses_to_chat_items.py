@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
-
 from headgate.wire.translate.reasoning import UNSIGNED
-from headgate.wire.translate.shape import Malformed
 
 Json = dict[str, Any]
 
@@ -31,15 +28,13 @@ class Writer:
 
 
 class Reasoning:
-    """index: of the upstream's entries that belong to it; None as long as it is not known. opaque: what a vendor wants
-    to see again, in the form for the client; nothing comes after it."""
+    """opaque: what a vendor wants to see again, in the form for the client; nothing comes after it."""
 
-    __slots__ = ("_id", "_pieces", "_place", "_writer", "index", "opaque")
+    __slots__ = ("_id", "_pieces", "_place", "_writer", "opaque")
 
-    def __init__(self, writer: Writer, place: int, item_id: str, index: Any) -> None:
+    def __init__(self, writer: Writer, place: int, item_id: str) -> None:
         self._writer, self._place, self._id = writer, place, item_id
         self._pieces: list[str] = []
-        self.index = index
         self.opaque: str | None = None
         item = {"id": item_id, "type": "reasoning", "summary": []}
         writer.write("response.output_item.added", output_index=place, item=item)
@@ -151,69 +146,39 @@ CALL_ID_PREFIX: Final = {"function_call": "fc", "custom_tool_call": "ctc"}
 
 
 class Call:
-    """index, given_id: as the upstream says them. name: empty as long as it is not known, and then nothing is told."""
+    """namespace: empty for a tool outside of any."""
 
-    __slots__ = ("_id", "_namespace", "_pieces", "_place", "_writer", "call_id", "given_id", "index", "kind", "name")
+    __slots__ = ("_call_id", "_id", "_kind", "_name", "_namespace", "_pieces", "_place", "_writer")
 
-    def __init__(self, writer: Writer, index: Any, given_id: str, kind: str) -> None:
-        self._writer = writer
-        self.index, self.given_id, self.kind = index, given_id, kind
-        self.name = self.call_id = self._id = self._namespace = ""
-        self._place = 0
+    def __init__(
+        self, writer: Writer, place: int, item_id: str, kind: str, call_id: str, name: str, namespace: str
+    ) -> None:
+        self._writer, self._place, self._id, self._kind = writer, place, item_id, kind
+        self._call_id, self._name, self._namespace = call_id, name, namespace
         self._pieces: list[str] = []
-
-    def announce(self, place: int, item_id: str, call_id: str, name: str, namespace: str) -> None:
-        """namespace: empty for a tool outside of any."""
-        self._place, self._id, self.call_id, self.name, self._namespace = place, item_id, call_id, name, namespace
-        self._writer.write("response.output_item.added", output_index=place, item=self._item("in_progress", ""))
-        held, self._pieces = "".join(self._pieces), []
-        if held:
-            self.piece(held)
+        writer.write("response.output_item.added", output_index=place, item=self._item("in_progress", ""))
 
     def piece(self, delta: str) -> None:
         self._pieces.append(delta)
-        if self.name:
-            self._tell("delta", delta=delta)
+        self._tell("delta", delta=delta)
 
-    def close(self, cut: bool, whole: bool) -> Json | None:
-        """The whole item; None where a whole answer leaves it out. cut: whether its end may be missing, since the
-        answer reached its limit. Raises Malformed."""
-        if not self.name:
-            if cut:
-                return None
-            raise Malformed("sent a tool call without a name")
-        said, status = "".join(self._pieces), "completed"
-        if self.kind == "function_call":
-            if not said.strip():
-                self.piece("{}")
-                said += "{}"
-                status = "incomplete" if cut else status
-            elif not _is_object(said):
-                if not cut:
-                    raise Malformed("sent a tool call whose arguments are not JSON")
-                if whole:
-                    return None
-                status = "incomplete"
-        field = _CALLS[self.kind][0]
-        self._tell("done", **{field: said})
-        item = self._item(status, said)
+    def close(self, broken: bool) -> Json:
+        """The whole item. broken: its arguments were cut."""
+        if not self._pieces and self._kind == "function_call":
+            self.piece("{}")
+        said = "".join(self._pieces)
+        self._tell("done", **{_CALLS[self._kind][0]: said})
+        item = self._item("incomplete" if broken else "completed", said)
         self._writer.write("response.output_item.done", output_index=self._place, item=item)
         return item
 
     def _item(self, status: str, said: str) -> Json:
-        head = {"id": self._id, "type": self.kind}
-        if self.kind == "function_call":  # the other has no status
+        head = {"id": self._id, "type": self._kind}
+        if self._kind == "function_call":  # the other has no status
             head["status"] = status
         if self._namespace:
             head["namespace"] = self._namespace
-        return {**head, _CALLS[self.kind][0]: said, "call_id": self.call_id, "name": self.name}
+        return {**head, _CALLS[self._kind][0]: said, "call_id": self._call_id, "name": self._name}
 
     def _tell(self, what: str, **fields: Any) -> None:
-        self._writer.write(f"{_CALLS[self.kind][1]}.{what}", item_id=self._id, output_index=self._place, **fields)
-
-
-def _is_object(arguments: str) -> bool:
-    try:
-        return isinstance(orjson.loads(arguments), dict)
-    except orjson.JSONDecodeError:
-        return False
+        self._writer.write(f"{_CALLS[self._kind][1]}.{what}", item_id=self._id, output_index=self._place, **fields)
