@@ -177,6 +177,7 @@ ANSWER_TOOL = {"type": "tool_use", "id": "t", "name": "headgate_answer", "input"
 STREAMS: dict[str, tuple[Dialect, Dialect, Json, Callable[[int], list[Json]]]] = {
     "white space to messages": (MESSAGES, CHAT, {}, lambda n: [chunk({"reasoning_content": "t"}), *_blank(n)]),
     "white space to responses": (RESPONSES, CHAT, {}, lambda n: [chunk({"reasoning_content": "t"}), *_blank(n)]),
+    "white space from the start": (MESSAGES, CHAT, {}, lambda n: _blank(n)),
     "arguments without a name to messages": (MESSAGES, CHAT, {}, lambda n: [chunk({"content": "t"}), *_nameless(n)]),
     "arguments without a name to responses": (RESPONSES, CHAT, {}, lambda n: [chunk({"content": "t"}), *_nameless(n)]),
     "arguments to messages": (MESSAGES, CHAT, {}, lambda n: [piece("", name="f"), *[piece(LONG)] * n]),

@@ -1,10 +1,10 @@
 """The one table of what translation does with each field: carried, dropped or refused. `docs/translation.md` is made
-from it (`python -m headgate.wire.translate.fields`).
+from it (`python -m headgate.wire.translate.fields_page`).
 
 *Carried*: the upstream is asked for the same thing in its own words. *Honoured here*: headgate does it, and the
-upstream need not know. *Dropped*: the upstream is not told, the answer's
-meaning stays, and the client reads the field's name in `x-headgate-dropped`. *Refused*: without it the answer would be
-another one, so the request is refused and the field named. A field that has no row is refused too.
+upstream need not know. *Dropped*: the upstream is not told, the answer's meaning stays, and the client reads the
+field's name in `x-headgate-dropped`. *Refused*: without it the answer would be another one, so the request is refused
+and the field named. A field that has no row is refused too.
 
 A row's name is a path in the client's dialect. After a colon stands the `type` of a part, a tool or an item:
 `messages[].content[]:input_audio`. `idle` holds the values that ask for nothing; they, and null, are passed over

@@ -102,20 +102,23 @@ class ThinkTags:
     __slots__ = ("_held", "_state")
 
     def __init__(self) -> None:
-        self._held = ""
+        self._held: list[str] = []
         self._state = 0  # 0 before the first word, 1 inside the tags, 2 just after them, 3 in plain text
 
     def feed(self, text: str) -> tuple[str, str]:
         """(reasoning, content) that this piece makes known; both may be empty."""
         if self._state == 3:
             return "", text
-        text = self._held + text
-        self._held = ""
+        if self._state == 0 and text.isspace():  # nothing can be told from it, however much comes
+            self._held.append(text)
+            return "", ""
+        text = "".join([*self._held, text])
+        self._held.clear()
         if self._state == 0:
             start = text.lstrip()
             if not start.startswith(_OPEN):
                 if _OPEN.startswith(start):
-                    self._held = text
+                    self._held.append(text)
                     return "", ""
                 self._state = 3
                 return "", text
@@ -126,7 +129,8 @@ class ThinkTags:
             thought, closed, text = text.partition(_CLOSE)
             if not closed:
                 keep = next((n for n in range(len(_CLOSE) - 1, 0, -1) if thought.endswith(_CLOSE[:n])), 0)
-                self._held = thought[len(thought) - keep :]
+                if keep:
+                    self._held.append(thought[len(thought) - keep :])
                 return thought[: len(thought) - keep], ""
             self._state = 2
         text = text.lstrip()  # the empty lines between the tags and the answer
@@ -136,5 +140,6 @@ class ThinkTags:
 
     def finish(self) -> tuple[str, str]:
         """What was held back when the text ended."""
-        held, self._held = self._held, ""
+        held = "".join(self._held)
+        self._held.clear()
         return (held, "") if self._state == 1 else ("", held)
