@@ -228,6 +228,12 @@ def test_an_end_whose_response_is_not_done_is_no_end(kind, status):
     assert meter.closing() is None
 
 
+@pytest.mark.parametrize("status", [[], {}, 5, None, "ended"])
+def test_a_status_that_nobody_knows_is_not_judged(status):
+    meter = ResponsesMeter()
+    assert tell(meter, {"type": "response.completed", "response": {"status": status, "output": []}}) is Step.END
+
+
 def test_the_error_event_of_a_response_has_its_code_and_no_type():
     meter = ResponsesMeter()
     tell(meter, {"type": "error", "code": "rate_limit_exceeded", "message": "no steam", "param": "p"})

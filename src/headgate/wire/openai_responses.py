@@ -26,7 +26,7 @@ OPENINGS = frozenset(
     }
 )
 _ENDS = frozenset({"response.completed", "response.incomplete"})
-_NOT_DONE = frozenset({"cancelled", "in_progress", "queued"})
+_NOT_DONE = ("cancelled", "in_progress", "queued")
 
 #: Above this it is no number of an event, and headgate could not write the next.
 _MAX_SEQUENCE_NUMBER = 2**53

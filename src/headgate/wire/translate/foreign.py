@@ -19,11 +19,11 @@ Json = dict[str, Any]
 Taken = tuple[Json, tuple[str, ...]]
 
 _NOTHING: Taken = ({}, ())
-#: A body without these has nothing of the kind. An escape can hide the first.
+#: A body without its dialect's mark has nothing of the kind, unless an escape hides it.
 _MARKS = {
-    Dialect.MESSAGES: (SEAL.encode(), b"\\u"),
-    Dialect.RESPONSES: (SEAL.encode(), b"\\u"),
-    Dialect.CHAT: (b'"reasoning_details"', b"\\u"),
+    Dialect.MESSAGES: SEAL.encode(),
+    Dialect.RESPONSES: SEAL.encode(),
+    Dialect.CHAT: b'"reasoning_details"',
 }
 
 
@@ -32,7 +32,8 @@ def without_foreign_reasoning(
 ) -> Taken:
     """What must differ from the client's body; nothing for nearly every request. is_openai: whether it goes to OpenAI
     itself."""
-    if not any(mark in raw for mark in _MARKS.get(dialect, ())):
+    mark = _MARKS.get(dialect)
+    if mark is None or (mark not in raw and not (b"\\" in raw and b"\\u00" in raw)):
         return _NOTHING
     if dialect is Dialect.MESSAGES:
         return _messages(fields)
