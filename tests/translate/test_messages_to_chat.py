@@ -14,7 +14,7 @@ import orjson
 import pydantic
 import pytest
 from anthropic.lib.streaming._messages import accumulate_event
-from cases import GOLDEN, about
+from cases import GOLDEN, about, holds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openai.types.chat import completion_create_params as chat_params
@@ -34,6 +34,8 @@ ENGINE = describe("up/qwen3-8b", "qwen3-8b", Dialect.CHAT, "http://127.0.0.1:808
 GPT_4O = describe("up/gpt-4o", "gpt-4o", Dialect.CHAT, "https://api.openai.com/v1")
 GPT_5 = describe("up/gpt-5.2", "gpt-5.2", Dialect.CHAT, "https://api.openai.com/v1")
 HUB = hub("up/gpt-5.2", "gpt-5.2")
+GPT_OSS = describe("up/gpt-oss-20b", "gpt-oss-20b", Dialect.CHAT, "http://127.0.0.1:8080/v1")
+ROUTED_GPT_5 = describe("up/openai/gpt-5-mini", "openai/gpt-5-mini", Dialect.CHAT, "https://openrouter.ai/api/v1")
 UPSTREAMS = (ENGINE, GPT_4O, GPT_5, HUB)
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -76,6 +78,7 @@ def refused(fields: Json, upstream: Upstream = ENGINE) -> Refusal:
 # --- the table -------------------------------------------------------------------------------------------------------
 
 SOURCE = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
+ELSEWHERE = "What it gave back follows in the next message of the user."
 USE = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
 THINKING = {"type": "thinking", "thinking": "Hm.", "signature": "EqQB"}
 
@@ -99,19 +102,23 @@ EXAMPLES: dict[str, Any] = {
     "messages[].content[]:tool_result": body(user({"type": "tool_result", "tool_use_id": "toolu_1"})),
     "messages[].content[].content[]:tool_reference": (
         body(user({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "tool_reference"}]})),
-        "messages[0].content[0].content[0]",
+        "messages[0].content[0].content[0].type",
     ),
     "messages[].content[].content[]:browser_state": (
         body(user({"type": "tool_result", "tool_use_id": "t", "content": [text(), {"type": "browser_state"}]})),
-        "messages[0].content[0].content[1]",
+        "messages[0].content[0].content[1].type",
     ),
-    "messages[].content[].source:file": (
+    "messages[].content[]:image.source:file": (
         body(user({"type": "image", "source": {"type": "file", "file_id": "f"}})),
-        "messages[0].content[0].source",
+        "messages[0].content[0].source.type",
+    ),
+    "messages[].content[]:document.source:file": (
+        body(user({"type": "document", "source": {"type": "file", "file_id": "f"}})),
+        "messages[0].content[0].source.type",
     ),
     "messages[].content[]:document.source:url": (
         body(HELLO, user(text(), {"type": "document", "source": {"type": "url", "url": "https://example.com"}})),
-        "messages[1].content[1].source",
+        "messages[1].content[1].source.type",
     ),
     "messages[].content[].cache_control": body(user(text(cache_control={"type": "ephemeral"}))),
     "messages[].content[].citations": body(assistant(text(citations=[{"type": "char_location"}])), HELLO),
@@ -133,7 +140,6 @@ EXAMPLES: dict[str, Any] = {
     "top_p": body(top_p=0.5),
     "top_k": body(top_k=5),
     "tools": body(tools=[TOOL]),
-    "tools[]:server": (body(tools=[TOOL, {"type": "bash_20250124", "name": "bash"}]), "tools[1]"),
     "tools[].cache_control": body(tools=[{**TOOL, "cache_control": {"type": "ephemeral"}}]),
     "tools[].defer_loading": body(tools=[{**TOOL, "defer_loading": True}]),
     "tools[].allowed_callers": body(tools=[{**TOOL, "allowed_callers": ["code_execution_20260521"]}]),
@@ -162,11 +168,55 @@ EXAMPLES: dict[str, Any] = {
 }
 for _row, _fate in MESSAGES_TO_CHAT.items():
     if _row.startswith("messages[].content[]:") and _row not in EXAMPLES:
-        EXAMPLES[_row] = (body(HELLO, assistant({"type": _row.rpartition(":")[2]}), HELLO), "messages[1].content[0]")
+        _kind = _row.rpartition(":")[2]
+        EXAMPLES[_row] = (body(HELLO, assistant({"type": _kind}), HELLO), "messages[1].content[0].type")
+    elif _row.startswith("tools[]:"):
+        EXAMPLES[_row] = (body(tools=[TOOL, {"type": _row.rpartition(":")[2], "name": "bash"}]), "tools[1].type")
+
+
+def said(**message: Any) -> Json:
+    return {"messages": [message]}
+
+
+def asked_for(schema: Json) -> Json:
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}}
+
+
+#: For every row that is carried, what must be in the body that is made of its example.
+BECOMES: dict[str, Json] = {
+    "model": {"model": "qwen3-8b"},
+    "messages": {"messages": [HELLO]},
+    "messages[].content[]:text": {"messages": [HELLO]},
+    "messages[].content[]:image": said(
+        content=[{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
+    ),
+    "messages[].content[]:document": said(role="user", content="x"),
+    "messages[].content[]:search_result": said(role="user", content="t\ns\n\nHello"),
+    "messages[].content[]:thinking": said(role="assistant", content="Hello", reasoning_content="Hm."),
+    "messages[].content[]:tool_use": said(
+        role="assistant", tool_calls=[{"id": "toolu_1", "function": {"name": "f", "arguments": "{}"}}]
+    ),
+    "messages[].content[]:tool_result": said(role="tool", tool_call_id="toolu_1", content=""),
+    "system": said(role="system", content="Be brief."),
+    "max_tokens": {"max_tokens": 100},
+    "stream": {"stream": True, "stream_options": {"include_usage": True}},
+    "stop_sequences": {"stop": ["x"]},
+    "temperature": {"temperature": 0.5},
+    "top_p": {"top_p": 0.5},
+    "top_k": {"top_k": 5},
+    "tools": {"tools": [{"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}]},
+    "tool_choice": {"tool_choice": "required"},
+    "thinking": {"reasoning_effort": "low"},
+    "output_config": {"reasoning_effort": "low"},
+    "output_config.effort": {"reasoning_effort": "low"},
+    "output_format": asked_for(SCHEMA),
+    "metadata": {"user": "u"},
+}
 
 
 def test_every_row_of_the_table_has_an_example():
     assert set(EXAMPLES) == set(MESSAGES_TO_CHAT)
+    assert set(BECOMES) == {name for name, row in MESSAGES_TO_CHAT.items() if row.fate is Fate.CARRIED}
 
 
 @pytest.mark.parametrize("name", MESSAGES_TO_CHAT)
@@ -182,6 +232,7 @@ def test_a_row_of_the_table_is_true(name: str):
         assert drops(EXAMPLES[name]) == [name]
     else:
         assert drops(EXAMPLES[name]) == []
+        assert holds(sent(EXAMPLES[name]), BECOMES[name])
 
 
 def _with(fields: Json, path: list[str], value: Any) -> Json:
@@ -222,11 +273,39 @@ def test_what_asks_for_nothing_is_passed_over(name: str, idle: Any):
         (body(thinking={"type": "adaptive", "new": 1}), "thinking.new"),
         (body(output_config={"new": 1}), "output_config.new"),
         (body(output_format={"type": "json_schema", "schema": {}, "new": 1}), "output_format.new"),
-        (body(user({"type": "new"})), "messages[0].content[0]"),
-        (body(user({"type": "image", "source": {"type": "new"}})), "messages[0].content[0].source"),
+        (body(output_config={"format": {"type": "json_schema", "schema": {}, "new": 1}}), "output_config.format.new"),
+        (body(user({"type": "new"})), "messages[0].content[0].type"),
+        (body(tools=[{"type": "new"}]), "tools[0].type"),
+        (body(user({"type": "image", "source": {"type": "new"}})), "messages[0].content[0].source.type"),
+        (body(user({"type": "image", "source": {**SOURCE, "new": 1}})), "messages[0].content[0].source.new"),
+        (
+            body(user({"type": "image", "source": {"type": "url", "url": "https://a.b/c", "new": 1}})),
+            "messages[0].content[0].source.new",
+        ),
+        (
+            body(user({"type": "document", "source": {"type": "text", "data": "x", "new": 1}})),
+            "messages[0].content[0].source.new",
+        ),
+        (
+            body(user({"type": "document", "source": {"type": "content", "content": "x", "new": 1}})),
+            "messages[0].content[0].source.new",
+        ),
+        (
+            body(user({"type": "tool_result", "tool_use_id": "t", "content": [text(new=1)]})),
+            "messages[0].content[0].content[0].new",
+        ),
+        (body(user(text(new=False))), "messages[0].content[0].new"),
+        (
+            body(
+                output_format={"type": "json_schema", "schema": {}},
+                output_config={"format": {"type": "json_schema", "schema": SCHEMA}},
+            ),
+            "output_format",
+        ),
+        (body(max_tokens=0), "max_tokens"),
         (body(thinking={"type": "new"}), "thinking.type"),
         (body(output_config={"effort": "new"}), "output_config.effort"),
-        (body(output_config={"format": {"type": "new"}}), "output_config.format"),
+        (body(output_config={"format": {"type": "new"}}), "output_config.format.type"),
     ],
 )
 def test_what_is_not_known_is_refused_and_named(fields: Json, where: str):
@@ -242,11 +321,12 @@ def test_what_is_not_known_is_refused_and_named(fields: Json, where: str):
         ({"model": "m", "messages": "x"}, "messages"),
         ({"model": "m", "messages": []}, "messages"),
         (body({"role": "tool", "content": "x"}), "messages[0].role"),
-        (body({"role": "user"}), "messages[0].content"),
+        (body({"role": "user", "content": 5}), "messages[0].content"),
+        (body({"role": "system", "content": ""}), "messages"),
         (body({"role": "user", "content": ["x"]}), "messages[0].content"),
         (body(user(text(1))), "messages[0].content[0].text"),
-        (body(user(USE)), "messages[0].content[0]"),
-        (body(assistant({"type": "image", "source": SOURCE})), "messages[0].content[0]"),
+        (body(user(USE)), "messages[0].content[0].type"),
+        (body(assistant({"type": "image", "source": SOURCE})), "messages[0].content[0].type"),
         (body(assistant({**USE, "input": "{}"})), "messages[0].content[0].input"),
         (body(assistant({"type": "thinking", "thinking": "x", "signature": 1})), "messages[0].content[0].signature"),
         (body(user({"type": ["x"]})), "messages[0].content[0].type"),
@@ -301,8 +381,8 @@ def test_empty_system_prompts_make_no_message():
 
 def test_a_user_who_said_nothing_has_empty_content_unless_results_were_given():
     result = {"type": "tool_result", "tool_use_id": "t", "content": []}
-    empty, tool = sent(body(user(), user(result)))["messages"]
-    assert empty == {"role": "user", "content": ""}
+    empty, null, tool = sent(body(user(), {"role": "user", "content": None}, user(result)))["messages"]
+    assert empty == null == {"role": "user", "content": ""}
     assert tool == {"role": "tool", "tool_call_id": "t", "content": ""}
 
 
@@ -323,9 +403,45 @@ def test_files_of_results_follow_in_one_message_with_what_the_user_says():
     image = {"type": "image", "source": SOURCE}
     results = [{"type": "tool_result", "tool_use_id": f"t{i}", "content": [image]} for i in range(2)]
     *tools, follow = sent(body(user(*results, text("Well?"))))["messages"]
-    assert [(m["role"], m["content"]) for m in tools] == [("tool", ""), ("tool", "")]
+    assert [(m["role"], m["content"]) for m in tools] == [("tool", ELSEWHERE), ("tool", ELSEWHERE)]
     assert [part["type"] for part in follow["content"]] == ["text", "image_url", "text", "image_url", "text"]
     assert "t1" in follow["content"][2]["text"]
+
+
+def test_on_the_hub_images_stay_in_their_results():
+    image = {"type": "image", "source": SOURCE}
+    part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    result: Json = {"type": "tool_result", "tool_use_id": "t", "content": [image, text("a"), text("b")]}
+    tool, follow = sent(body(user(result, text("Well?"))), HUB)["messages"]
+    assert tool["content"] == [part, text("a"), text("b")] and follow["content"] == "Well?"
+    (tool,) = sent(body(user({**result, "is_error": True})), HUB)["messages"]
+    assert tool["content"] == [text("Error:"), part, text("a"), text("b")]
+    (tool,) = sent(body(user({**result, "content": [text("a"), text("b")]})), HUB)["messages"]
+    assert tool["content"] == "a\n\nb"
+
+
+def test_a_failed_call_that_gave_back_only_an_image_is_marked_too():
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image", "source": SOURCE}]}
+    assert sent(body(user({**result, "is_error": True})))["messages"][0]["content"] == f"Error: {ELSEWHERE}"
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+def test_prompts_at_the_beginning_are_one_for_the_templates_of_local_models(upstream: Upstream):
+    prompts = [{"role": "system", "content": words} for words in ("b", [text("c"), text("d")], "")]
+    made = sent(body(*prompts, HELLO, prompts[0], HELLO, system="a"), upstream)["messages"]
+    first = ["a\n\nb\n\nc\n\nd"] if upstream is ENGINE else ["a", "b", "c\n\nd"]
+    assert [(m["role"], m["content"]) for m in made] == [
+        *[("system", words) for words in first],
+        ("user", "Hello"),
+        ("system", "b"),
+        ("user", "Hello"),
+    ]
+
+
+def test_a_form_that_is_asked_for_in_both_places_alike_is_asked_for_once():
+    form = {"type": "json_schema", "schema": SCHEMA}
+    both = body(output_format=form, output_config={"format": form})
+    assert sent(both) == sent(body(output_format=form)) and drops(both) == []
 
 
 @pytest.mark.parametrize(
@@ -360,8 +476,12 @@ def test_an_assistant_who_said_nothing_has_empty_content_and_one_who_only_called
         (ENGINE, {"type": "adaptive"}, None, None, []),
         (ENGINE, {"type": "adaptive"}, {"effort": "low"}, "low", []),
         (ENGINE, {"type": "between_tools"}, None, None, []),
-        (ENGINE, {"type": "disabled"}, None, None, []),
-        (ENGINE, {"type": "disabled"}, {"effort": "low"}, None, ["output_config.effort"]),
+        (ENGINE, {"type": "disabled"}, None, "none", []),
+        (ENGINE, {"type": "disabled"}, {"effort": "low"}, "none", ["output_config.effort"]),
+        (Upstream("up/m", "m", Dialect.CHAT, efforts=("low", "high")), {"type": "disabled"}, None, None, []),
+        (GPT_OSS, {"type": "disabled"}, None, None, []),
+        (ROUTED_GPT_5, {"type": "disabled"}, None, None, []),
+        (GPT_5, {"type": "disabled"}, None, None, []),
         (HUB, {"type": "disabled"}, None, "none", []),
         (HUB, {"type": "between_tools"}, None, None, []),
         (GPT_5, None, {"effort": "xhigh"}, "xhigh", []),

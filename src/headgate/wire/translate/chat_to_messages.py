@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from headgate.wire.translate.chat_to_messages_form import ANSWER_TOOL, fitted, form_of
 from headgate.wire.translate.chat_to_messages_stream import Stream, answer
-from headgate.wire.translate.chat_to_messages_turns import Conversation, plain, rest, unknown
-from headgate.wire.translate.fields import CHAT_TO_MESSAGES, refusal, sort_out
+from headgate.wire.translate.chat_to_messages_turns import Conversation, mark_of, plain, turns_of
+from headgate.wire.translate.fields import CHAT_TO_MESSAGES
 from headgate.wire.translate.reasoning import EFFORTS, MIN_BUDGET, budget_of, nearest
-from headgate.wire.translate.shape import Refusal, items, mapping, string, wrong
+from headgate.wire.translate.ruling import Ruling
+from headgate.wire.translate.shape import Refusal, each, flag, integer, mapping, number, string, wrong
 from headgate.wire.translate.upstream import Sampling, Thinking, Upstream
 
 __all__ = ["NAMES", "Stream", "answer", "request"]
@@ -39,52 +40,54 @@ _LEAST_TOP_P: Final = 0.95
 _TOOL: Final = frozenset({"type", "function", "cache_control"})
 _FUNCTION: Final = frozenset({"name", "description", "parameters", "strict"})
 _OPTIONS: Final = frozenset({"include_usage"})
+#: Where a tool is chosen by its name, all that defines it may stand beside that.
+_CHOSEN: Final = frozenset({"type", "function"})
+_THINKING: Final = frozenset({"type", "budget_tokens", "display"})
 
 
 def request(fields: Json, upstream: Upstream, dropped: list[str]) -> Json:
-    sort_out(fields, CHAT_TO_MESSAGES, upstream, dropped)
-    talk = Conversation(fields.get("messages"), upstream, dropped)
+    """The messages request. Raises Refusal."""
+    ruling = Ruling(CHAT_TO_MESSAGES, upstream, dropped)
+    ruling.top(fields)
+    conversation = turns_of(fields, ruling)
     sent: Json = {"model": upstream.model, "max_tokens": 0}
-    if talk.system:
-        sent["system"] = plain(talk.system)
-    sent["messages"] = talk.messages
+    if conversation.system:
+        sent["system"] = plain(conversation.system)
+    sent["messages"] = conversation.messages
     config: Json = {}
-    forced = _tools(fields, sent, config, talk, upstream, dropped)
-    thinks = _think(fields, sent, config, forced, talk, upstream, dropped)
-    _sample(fields, sent, thinks, upstream, dropped)
+    forced = _tools(fields, sent, config, conversation, ruling)
+    thinks = _reasoning(fields, sent, config, forced, conversation, ruling)
+    _sampling(fields, sent, thinks, ruling)
     if config:
         sent["output_config"] = config
-    _stop(fields, sent, upstream)
-    _identify(fields, sent, dropped)
-    if _flag(fields, "stream"):
+    _stop(fields, sent, ruling)
+    _identify(fields, sent, ruling)
+    if flag(fields.get("stream"), "stream"):
         sent["stream"] = True
     options = fields.get("stream_options")
     if options is not None:
-        rest(mapping(options, "stream_options"), _OPTIONS, "stream_options", upstream, dropped)
+        ruling.rest(mapping(options, "stream_options"), _OPTIONS, "stream_options", "stream_options")
     return sent
 
 
 # --- tools, and the answer's form
 
 
-def _tools(fields: Json, sent: Json, config: Json, talk: Conversation, upstream: Upstream, dropped: list[str]) -> bool:
+def _tools(fields: Json, sent: Json, config: Json, conversation: Conversation, ruling: Ruling) -> bool:
     """Whether a tool must be called.
 
     A form that is a tool: 1. it is the only one, or the client's may not be called: it must be. 2. The client wants one
     of its own called: so it is, and the form is for a later turn. 3. Else any must be called, this one or a client's.
     """
-    tools = []
-    for index, tool in enumerate(items(fields.get("tools"), "tools")):
-        try:
-            tools.append(_tool(tool, upstream, dropped))
-        except Refusal as fault:
-            raise fault.within(f"tools[{index}]") from None
-    choice = _choice(fields.get("tool_choice"), upstream)
+    tools = each(fields.get("tools"), "tools", lambda tool: _tool(tool, ruling))
+    choice = _tool_choice(fields.get("tool_choice"), ruling)
     if not tools:
         choice = None
-    if _flag(fields, "parallel_tool_calls") is False and tools and choice != {"type": "none"}:
+    parallel = fields.get("parallel_tool_calls")
+    flag(parallel, "parallel_tool_calls")
+    if parallel is False and tools and choice != {"type": "none"}:
         choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
-    form = form_of(fields, upstream, dropped)
+    form = form_of(fields, ruling)
     if form is not None and form.format is not None:
         config["format"] = form.format
     elif form is not None and form.tool is not None:
@@ -95,8 +98,8 @@ def _tools(fields: Json, sent: Json, config: Json, talk: Conversation, upstream:
         elif wanted == "auto":  # 3
             choice = {**(choice or {}), "type": "any"}
             tools.append(form.tool)
-    if not tools and talk.called:  # it does not read of calls of tools that it was not told of
-        tools = [{"name": name, "input_schema": {"type": "object"}} for name in talk.called]
+    if not tools and conversation.called:  # it does not read of calls of tools that it was not told of
+        tools = [{"name": name, "input_schema": {"type": "object"}} for name in conversation.called]
         choice = {"type": "none"}
     if tools:
         sent["tools"] = tools
@@ -106,13 +109,13 @@ def _tools(fields: Json, sent: Json, config: Json, talk: Conversation, upstream:
     return False
 
 
-def _tool(tool: Json, upstream: Upstream, dropped: list[str]) -> Json:
+def _tool(tool: Json, ruling: Ruling) -> Json:
     kind = tool.get("type")
-    if kind == "custom":
-        raise refusal(CHAT_TO_MESSAGES, "tools[]:custom", "type", upstream)
     if kind != "function":
-        raise unknown(kind, "type", upstream)
+        raise ruling.kind(kind, "tools[]", "type")
+    ruling.rest(tool, _TOOL, "tools[]")
     function = mapping(tool.get("function"), "function")
+    ruling.rest(function, _FUNCTION, "tools[].function", "function")
     name = string(function.get("name"), "function.name")
     if name == ANSWER_TOOL:
         raise Refusal("function.name", "is a name that headgate keeps for itself")
@@ -126,26 +129,25 @@ def _tool(tool: Json, upstream: Upstream, dropped: list[str]) -> Json:
         made["input_schema"] = parameters
     else:  # which the vendor demands
         made["input_schema"] = {"type": "object", **parameters}
-    if _flag(function, "strict", "function."):
-        fitting = fitted(made["input_schema"]) if upstream.schema_output else None
+    if flag(function.get("strict"), "function.strict"):
+        fitting = fitted(made["input_schema"]) if ruling.upstream.schema_output else None
         if fitting is None:
-            dropped.append("tools[].function.strict")
+            ruling.drop("tools[].function.strict")
         else:
             made["strict"] = True
             made["input_schema"] = fitting.schema
             if fitting.limits:
-                dropped.append("tools[].function.parameters")
-    if tool.get("cache_control") is not None:
-        made["cache_control"] = mapping(tool["cache_control"], "cache_control")
-    rest(function, _FUNCTION, "tools[].function", upstream, dropped)
-    rest(tool, _TOOL, "tools[]", upstream, dropped)
+                ruling.drop("tools[].function.parameters")
+    mark = mark_of(tool, "tools[]", ruling)
+    if mark is not None:
+        made["cache_control"] = mark
     return made
 
 
 _CHOICES: Final = {"auto": "auto", "required": "any", "none": "none"}
 
 
-def _choice(choice: Any, upstream: Upstream) -> Json | None:
+def _tool_choice(choice: Any, ruling: Ruling) -> Json | None:
     if choice is None:
         return None
     if isinstance(choice, str):
@@ -153,19 +155,20 @@ def _choice(choice: Any, upstream: Upstream) -> Json | None:
             return {"type": _CHOICES[choice]}
         raise wrong("tool_choice", "must be one of none, auto, required, or an object")
     kind = mapping(choice, "tool_choice").get("type")
-    if kind == "function":
-        function = mapping(choice.get("function"), "tool_choice.function")
-        return {"type": "tool", "name": string(function.get("name"), "tool_choice.function.name")}
-    if kind in ("allowed_tools", "custom"):
-        raise refusal(CHAT_TO_MESSAGES, f"tool_choice:{kind}", "tool_choice", upstream)
-    raise unknown(kind, "tool_choice.type", upstream)
+    if kind != "function":
+        raise ruling.kind(kind, "tool_choice", "tool_choice.type")
+    ruling.rest(choice, _CHOSEN, "tool_choice", "tool_choice")
+    field = "tool_choice.function"
+    function = mapping(choice.get("function"), field)
+    ruling.rest(function, _FUNCTION, field, field)
+    return {"type": "tool", "name": string(function.get("name"), f"{field}.name")}
 
 
 # --- thinking, and what depends on it
 
 
-def _think(
-    fields: Json, sent: Json, config: Json, forced: bool, talk: Conversation, upstream: Upstream, dropped: list[str]
+def _reasoning(
+    fields: Json, sent: Json, config: Json, forced: bool, conversation: Conversation, ruling: Ruling
 ) -> bool:
     """Whether thinking is asked for. It also sets the limit of the output, of which thinking is a part.
 
@@ -174,6 +177,7 @@ def _think(
     3. It also becomes thinking, where nothing forbids that: a tool that must be called; for a budget also a turn that
        goes on and did not begin with thinking, and a limit that has no room for the least budget.
     """
+    upstream = ruling.upstream
     effort, thinking = fields.get("reasoning_effort"), fields.get("thinking")
     if effort is not None and effort not in EFFORTS:
         raise wrong("reasoning_effort", f"must be one of {', '.join(EFFORTS)}")
@@ -181,17 +185,17 @@ def _think(
     sent["max_tokens"] = upstream.output_tokens if limit is None else limit
     effort = "none" if effort is None else effort
     asks = effort != "none"
-    if asks and upstream.efforts:  # 2
+    if asks and upstream.takes_effort:  # 2
         config["effort"] = nearest(effort, upstream.efforts)
     if thinking is not None:  # 1
-        if asks and not upstream.efforts:
-            dropped.append("reasoning_effort")
-        return _own_thinking(mapping(thinking, "thinking"), limit, sent, forced, upstream, dropped)
+        if asks and not upstream.takes_effort:
+            ruling.drop("reasoning_effort")
+        return _own_thinking(mapping(thinking, "thinking"), limit, sent, forced, ruling)
     if not asks:
         return False
     adaptive = upstream.thinking is Thinking.ADAPTIVE
-    if forced or not (adaptive or (talk.may_think() and (limit is None or limit > MIN_BUDGET))):  # 3
-        dropped.append("reasoning_effort")
+    if forced or not (adaptive or (conversation.may_think() and (limit is None or limit > MIN_BUDGET))):  # 3
+        ruling.drop("reasoning_effort")
         return False
     if adaptive:  # the newer models show nothing of it unless they are asked
         sent["thinking"] = {"type": "adaptive", "display": "summarized"}
@@ -205,52 +209,49 @@ def _think(
     return True
 
 
-def _own_thinking(
-    thinking: Json, limit: int | None, sent: Json, forced: bool, upstream: Upstream, dropped: list[str]
-) -> bool:
+def _own_thinking(thinking: Json, limit: int | None, sent: Json, forced: bool, ruling: Ruling) -> bool:
+    ruling.rest(thinking, _THINKING, "thinking", "thinking")
     thinks = thinking.get("type") in ("enabled", "adaptive")
     if thinks and forced:
-        dropped.append("thinking")
+        ruling.drop("thinking")
         return False
     sent["thinking"] = thinking
     budget = thinking.get("budget_tokens")
     if limit is None and thinks and isinstance(budget, int) and budget > 0:
+        upstream = ruling.upstream
         most = max(upstream.output_tokens, upstream.most_output_tokens)
         sent["max_tokens"] = min(upstream.output_tokens + budget, most)
     return thinks
 
 
 def _limit(fields: Json) -> int | None:
-    name = "max_completion_tokens" if fields.get("max_completion_tokens") is not None else "max_tokens"
-    limit = fields.get(name)
-    if limit is None:
-        return None
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise wrong(name, "must be a positive integer")
-    return limit
+    newer = integer(fields.get("max_completion_tokens"), "max_completion_tokens", 1)
+    older = integer(fields.get("max_tokens"), "max_tokens", 1)
+    return older if newer is None else newer
 
 
-def _sample(fields: Json, sent: Json, thinks: bool, upstream: Upstream, dropped: list[str]) -> None:
-    none = upstream.sampling is Sampling.NONE
-    temperature = _number(fields, "temperature")
+def _sampling(fields: Json, sent: Json, thinks: bool, ruling: Ruling) -> None:
+    sampling = ruling.upstream.sampling
+    none = sampling is Sampling.NONE
+    temperature = number(fields.get("temperature"), "temperature")
     if temperature is not None:
-        if none or thinks:
-            if temperature != 1:
-                dropped.append("temperature")
-        else:
+        taken = not (none or thinks)
+        if temperature > 1 or (temperature != 1 and not taken):
+            ruling.drop("temperature")
+        if taken:
             sent["temperature"] = min(temperature, 1)
-    top_p = _number(fields, "top_p")
+    top_p = number(fields.get("top_p"), "top_p")
     if top_p is not None:
-        both = upstream.sampling is Sampling.ONE and "temperature" in sent
+        both = sampling is Sampling.ONE and "temperature" in sent
         if none or both or (thinks and top_p < _LEAST_TOP_P):
             if top_p != 1:
-                dropped.append("top_p")
+                ruling.drop("top_p")
         else:
             sent["top_p"] = top_p
-    top_k = _number(fields, "top_k")
+    top_k = number(fields.get("top_k"), "top_k")
     if top_k is not None:
         if none or thinks:
-            dropped.append("top_k")
+            ruling.drop("top_k")
         else:
             sent["top_k"] = top_k
 
@@ -258,7 +259,7 @@ def _sample(fields: Json, sent: Json, thinks: bool, upstream: Upstream, dropped:
 # --- the rest
 
 
-def _stop(fields: Json, sent: Json, upstream: Upstream) -> None:
+def _stop(fields: Json, sent: Json, ruling: Ruling) -> None:
     stop = fields.get("stop")
     if stop is None or stop == []:
         return
@@ -266,33 +267,18 @@ def _stop(fields: Json, sent: Json, upstream: Upstream) -> None:
     if not isinstance(stops, list) or not all(isinstance(one, str) for one in stops):
         raise wrong("stop", "must be a string or a list of strings")
     if any(not one or one.isspace() for one in stops):
-        why = f"cannot be carried to {upstream.sentence}: a sequence must hold more than white space"
-        raise Refusal("stop", why)
+        raise ruling.cannot("stop", "a sequence must hold more than white space")
     sent["stop_sequences"] = stops
 
 
-def _identify(fields: Json, sent: Json, dropped: list[str]) -> None:
+def _identify(fields: Json, sent: Json, ruling: Ruling) -> None:
     user, safety = fields.get("user"), fields.get("safety_identifier")
     name = string(user, "user") if user is not None else ""
     if safety is not None and string(safety, "safety_identifier"):
         if name and name != safety:
-            dropped.append("user")
+            ruling.drop("user")
         name = safety
     if len(name) > _LONGEST_USER:
         name = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     if name:
         sent["metadata"] = {"user_id": name}
-
-
-def _flag(given: Json, name: str, before: str = "") -> bool | None:
-    value = given.get(name)
-    if value is None or isinstance(value, bool):
-        return value
-    raise wrong(before + name, "must be true or false")
-
-
-def _number(fields: Json, name: str) -> int | float | None:
-    value = fields.get(name)
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return value
-    raise wrong(name, "must be a number")

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from headgate.wire.translate.asked import Asked
-from headgate.wire.translate.shape import Malformed, Refusal, mapping, string, wrong
-from headgate.wire.translate.upstream import Upstream
+from headgate.wire.translate.ruling import Ruling
+from headgate.wire.translate.shape import Malformed, flag, mapping, string
 
 Json = dict[str, Any]
 
@@ -28,7 +28,9 @@ _VALUE: Final = "value"
 _HINT: Final = "Gives the answer to the user. Its input is the whole answer, in the form that is asked for."
 
 FIELD: Final = "response_format.json_schema"
-_SCHEMA_FIELDS: Final = frozenset({"name", "description", "schema", "strict"})
+_TYPE: Final = frozenset({"type"})
+_SCHEMA_FORM: Final = frozenset({"type", "json_schema"})
+_SCHEMA: Final = frozenset({"name", "description", "schema", "strict"})
 
 
 class Form(NamedTuple):
@@ -38,36 +40,31 @@ class Form(NamedTuple):
     tool: Json | None
 
 
-def form_of(fields: Json, upstream: Upstream, dropped: list[str]) -> Form | None:
+def form_of(fields: Json, ruling: Ruling) -> Form | None:
     """None where any text will do. Raises Refusal."""
     given = fields.get("response_format")
     if given is None:
         return None
     kind = mapping(given, "response_format").get("type")
-    if kind == "text":
-        return None
-    if kind == "json_object":
-        return Form(None, _tool({"type": "object"}, None))
+    if kind in ("text", "json_object"):
+        ruling.rest(given, _TYPE, "response_format", "response_format")
+        return Form(None, _tool({"type": "object"}, None)) if kind == "json_object" else None
     if kind != "json_schema":
-        if not isinstance(kind, str):
-            raise wrong("response_format.type", "must be a string")
-        raise Refusal("response_format.type", f"{kind[:50]!r} cannot be carried to {upstream.sentence}")
+        raise ruling.kind(kind, "response_format", "response_format.type")
+    ruling.rest(given, _SCHEMA_FORM, "response_format", "response_format")
     described = mapping(given.get("json_schema"), FIELD)
-    for name in described:
-        if name not in _SCHEMA_FIELDS:
-            raise Refusal(f"{FIELD}.{name}", f"is not a field that headgate can carry to {upstream.sentence}")
+    ruling.rest(described, _SCHEMA, FIELD, FIELD)
     said, schema = described.get("description"), described.get("schema")
     for name in ("name", "description"):
         if described.get(name) is not None:
             string(described[name], f"{FIELD}.{name}")
-    if not isinstance(described.get("strict"), bool | None):
-        raise wrong(f"{FIELD}.strict", "must be true or false")
+    flag(described.get("strict"), f"{FIELD}.strict")
     schema = {"type": "object"} if schema is None else mapping(schema, f"{FIELD}.schema")
-    fitting = fitted(schema) if upstream.schema_output else None
+    fitting = fitted(schema) if ruling.upstream.schema_output else None
     if fitting is None:
         return Form(None, _tool(schema, said))
     if fitting.limits:
-        dropped.append(f"{FIELD}.schema")
+        ruling.drop(f"{FIELD}.schema")
     if said and not fitting.schema.get("description"):
         fitting.schema["description"] = said
     return Form({"type": "json_schema", "schema": fitting.schema}, None)

@@ -19,27 +19,29 @@ from urllib.parse import unquote
 
 import orjson
 
-from headgate.wire.translate.fields import CHAT_TO_MESSAGES, Fate, refusal
+from headgate.wire.translate import data_url
+from headgate.wire.translate.data_url import DataUrl
 from headgate.wire.translate.reasoning import ANTHROPIC, SEAL, unseal, with_inherited
-from headgate.wire.translate.shape import Refusal, items, mapping, string, wrong
+from headgate.wire.translate.ruling import Ruling
+from headgate.wire.translate.shape import each, items, mapping, string, wrong
 from headgate.wire.translate.tool_ids import for_messages
-from headgate.wire.translate.upstream import Upstream
 
 Json = dict[str, Any]
 
 _PART: Final = "messages[].content[]"
 _PROMPT: Final = frozenset({"role", "content", "cache_control"})
 _ASSISTANT: Final = _PROMPT | {"refusal", "tool_calls", "reasoning_content", "reasoning", "reasoning_details"}
-_RESULT: Final = frozenset({"role", "content", "tool_call_id"})
-_TOOL: Final = _RESULT | {"cache_control"}
+_TOOL: Final = _PROMPT | {"tool_call_id"}
+_ANY_ROLE: Final = _ASSISTANT | _TOOL
 _PARTS: Final = {
     "text": frozenset({"type", "text", "cache_control"}),
     "refusal": frozenset({"type", "refusal", "cache_control"}),
     "image_url": frozenset({"type", "image_url", "cache_control"}),
     "file": frozenset({"type", "file", "cache_control"}),
 }
-_IMAGE: Final = frozenset({"url", "detail"})
-_FILE: Final = frozenset({"filename", "file_data", "file_id"})
+_MARK: Final = frozenset({"type", "ttl"})
+_IMAGE: Final = frozenset({"url"})
+_FILE: Final = frozenset({"filename", "file_data"})
 _CALL: Final = frozenset({"id", "type", "function"})
 _FUNCTION: Final = frozenset({"name", "arguments"})
 
@@ -49,54 +51,29 @@ _SAID: Final = frozenset({"text", "refusal"})
 _TEXT: Final = frozenset({"text"})
 
 
-def rest(given: Json, known: frozenset[str], place: str, upstream: Upstream, dropped: list[str]) -> None:
-    """What else an object holds, by the table. place: the object's, as rows name it. Raises Refusal."""
-    if given.keys() <= known:
-        return
-    for name in sorted(given.keys() - known):
-        value = given[name]
-        if value is None or value is False or value in ([], {}, ""):
-            continue
-        row = CHAT_TO_MESSAGES.get(f"{place}.{name}")
-        if row is None or row.fate is Fate.CARRIED:
-            raise Refusal(name or '""', f"is not a field that headgate can carry to {upstream.sentence}")
-        if row.fate is Fate.REFUSED:
-            raise refusal(CHAT_TO_MESSAGES, f"{place}.{name}", name, upstream)
-        dropped.append(f"{place}.{name}")
-
-
-def unknown(kind: Any, field: str, upstream: Upstream) -> Refusal:
-    """A type that the table does not name."""
-    if not isinstance(kind, str):
-        return wrong(field, "must be a string")
-    return Refusal(field, f"{kind[:50]!r} cannot be carried to {upstream.sentence}")
+def turns_of(fields: Json, ruling: Ruling) -> Conversation:
+    """The conversation, read whole. Raises Refusal."""
+    conversation = Conversation(ruling)
+    each(fields.get("messages"), "messages", conversation.read)
+    conversation.finish()
+    if not conversation.messages:
+        raise ruling.cannot("messages", "it needs words of the user")
+    return conversation
 
 
 class Conversation:
     """system: the blocks of the prompt. messages: the turns. called: names of the tools that were called."""
 
-    __slots__ = ("_behind", "_directions", "_dropped", "_upstream", "called", "messages", "system")
+    __slots__ = ("_behind", "_directions", "_ruling", "called", "messages", "system")
 
-    def __init__(self, messages: Any, upstream: Upstream, dropped: list[str]) -> None:
-        """Raises Refusal."""
+    def __init__(self, ruling: Ruling) -> None:
         self.system: list[Json] = []
         self.messages: list[Json] = []
         self.called: dict[str, None] = {}
-        self._upstream = upstream
-        self._dropped = dropped
+        self._ruling = ruling
         #: What the user said beside the results that open the last message, and stands behind them all.
         self._behind: list[Json] | None = None
         self._directions: list[Json] = []  # a later prompt, whose place is after the user's words
-        if not isinstance(messages, list):
-            raise wrong("messages", "must be a list of objects")
-        for index, message in enumerate(messages):
-            try:
-                self._read(message)
-            except Refusal as fault:
-                raise fault.within(f"messages[{index}]") from None
-        self._place_directions()
-        if not self.messages:
-            raise Refusal("messages", f"cannot be carried to {upstream.sentence}: it needs words of the user")
 
     def may_think(self) -> bool:
         """Whether thinking may be asked for by a budget: a turn that goes on must have begun with it."""
@@ -111,31 +88,40 @@ class Conversation:
                 break
         return not goes_on
 
-    def _read(self, message: Any) -> None:
-        if not isinstance(message, dict):
-            raise wrong("", "must be an object")
+    def read(self, message: Json) -> None:
+        """The next message. Raises Refusal."""
         role = message.get("role")
         if role == "user":
-            content = message.get("content")
-            if len(message) > 2 or not isinstance(content, str):
-                self._rest(message, _PROMPT, "messages[]")
-                content = _marked(self._text(message, _SHOWN), message)
-            self._add("user", content)
+            self._look(message, _PROMPT, role)
+            self._add("user", self._marked(self._text(message, _SHOWN), message))
         elif role == "assistant":
             self._assistant(message)
         elif role == "tool":
             self._result(message)
         elif role in ("system", "developer"):
-            self._rest(message, _PROMPT, "messages[]")
-            blocks = _blocks(_marked(self._text(message, _TEXT), message))
-            if self.messages and self._upstream.system_turns:
+            self._look(message, _PROMPT, role)
+            blocks = _blocks(self._marked(self._text(message, _TEXT), message))
+            if self.messages and self._ruling.upstream.system_turns:
                 self._directions += blocks
             else:
                 self.system += blocks
         elif role == "function":
-            raise refusal(CHAT_TO_MESSAGES, "messages[]:function", "role", self._upstream)
+            raise self._ruling.refused("messages[]:function", "role")
         else:
             raise wrong("role", "must be one of developer, system, user, assistant, tool")
+
+    def finish(self) -> None:
+        """After the last message: puts what was held back where it belongs."""
+        self._place_directions()
+
+    def _look(self, message: Json, known: frozenset[str], role: str) -> None:
+        """What only another role's messages hold has a row that says `carried`, which is not true here."""
+        if message.keys() <= known:
+            return
+        for name, value in message.items():
+            if name not in known and name in _ANY_ROLE and value is not None:
+                raise self._ruling.cannot(name, f"a message of role {role!r} holds no such field")
+        self._ruling.rest(message, known, "messages[]")
 
     def _add(self, role: str, content: str | list[Json]) -> None:
         """A message, or more of the last one."""
@@ -170,13 +156,13 @@ class Conversation:
             "type": "tool_result",
             "tool_use_id": for_messages(string(message.get("tool_call_id"), "tool_call_id")),
         }
+        self._look(message, _TOOL, "tool")
         content = self._text(message, _SHOWN)
         if content:
             result["content"] = content
-        if not message.keys() <= _RESULT:
-            self._rest(message, _TOOL, "messages[]")
-            if message.get("cache_control") is not None:
-                result["cache_control"] = mapping(message["cache_control"], "cache_control")
+        mark = mark_of(message, "messages[]", self._ruling)
+        if mark is not None:
+            result["cache_control"] = mark
         messages = self.messages
         if self._behind is not None:  # a result has come into this message before
             messages[-1]["content"].append(result)
@@ -193,6 +179,7 @@ class Conversation:
         self._behind = None
 
     def _assistant(self, message: Json) -> None:
+        self._look(message, _ASSISTANT, "assistant")
         thoughts = self._thoughts(message)
         content: str | list[Json] = self._text(message, _SAID)
         refused, calls = message.get("refusal"), message.get("tool_calls")
@@ -200,25 +187,20 @@ class Conversation:
             content = _blocks(content)
             if refused:
                 content += _blocks(string(refused, "refusal"))
-            for index, call in enumerate(items(calls, "tool_calls")):
-                try:
-                    content.append(self._call(call))
-                except Refusal as fault:
-                    raise fault.within(f"tool_calls[{index}]") from None
+            content += each(calls, "tool_calls", self._call)
             if thoughts and not content:  # a message cannot end with what was thought
-                self._dropped.append("messages[].reasoning_content")
+                self._ruling.drop("messages[].reasoning_content")
             elif thoughts:
                 content = thoughts + content
-        self._rest(message, _ASSISTANT, "messages[]")
-        self._add("assistant", _marked(content, message))
+        self._add("assistant", self._marked(content, message))
 
     def _call(self, call: Json) -> Json:
         kind = call.get("type")
-        if kind == "custom":
-            raise refusal(CHAT_TO_MESSAGES, "messages[].tool_calls[]:custom", "type", self._upstream)
         if kind is not None and kind != "function":
-            raise unknown(kind, "type", self._upstream)
+            raise self._ruling.kind(kind, "messages[].tool_calls[]", "type")
+        self._ruling.rest(call, _CALL, "messages[].tool_calls[]")
         function = mapping(call.get("function"), "function")
+        self._ruling.rest(function, _FUNCTION, "messages[].tool_calls[].function", "function")
         name, written = string(function.get("name"), "function.name"), function.get("arguments")
         if written is None or not string(written, "function.arguments").strip():
             arguments = {}
@@ -228,10 +210,7 @@ class Conversation:
             except orjson.JSONDecodeError:
                 arguments = None
             if not isinstance(arguments, dict):
-                why = f"cannot be carried to {self._upstream.sentence}: they are not the JSON of an object"
-                raise Refusal("function.arguments", why)
-        self._rest(function, _FUNCTION, "messages[].tool_calls[].function")
-        self._rest(call, _CALL, "messages[].tool_calls[]")
+                raise self._ruling.cannot("function.arguments", "they are not the JSON of an object")
         self.called[name] = None
         return {"type": "tool_use", "id": for_messages(string(call.get("id"), "id")), "name": name, "input": arguments}
 
@@ -242,7 +221,7 @@ class Conversation:
         details = message.get("reasoning_details")
         if not details:
             if message.get("reasoning_content") or message.get("reasoning"):
-                self._dropped.append("messages[].reasoning_content")
+                self._ruling.drop("messages[].reasoning_content")
             return []
         found: list[tuple[Any, Json, list[str]]] = []
         growing: dict[int | None, tuple[Json, list[str]]] = {}
@@ -278,39 +257,35 @@ class Conversation:
             else:
                 lost = True
         if lost:
-            self._dropped.append("messages[].reasoning_content")
+            self._ruling.drop("messages[].reasoning_content")
         return blocks
 
     # --- parts
 
     def _text(self, message: Json, kinds: frozenset[str]) -> str | list[Json]:
         content = message.get("content")
-        return content if isinstance(content, str) else self._parts(content, kinds)
+        if isinstance(content, str):
+            return content
+        blocks = each(content, "content", lambda part: self._part(part, kinds))
+        return [block for block in blocks if block is not None]
 
-    def _parts(self, content: Any, kinds: frozenset[str]) -> list[Json]:
-        blocks = []
-        for index, part in enumerate(items(content, "content")):
-            try:
-                block = self._part(part, kinds)
-            except Refusal as fault:
-                raise fault.within(f"content[{index}]") from None
-            if block is not None:
-                blocks.append(block)
-        return blocks
+    def _marked(self, content: str | list[Json], message: Json) -> str | list[Json]:
+        """The cache's mark of a whole message, which stands on its last block."""
+        mark = mark_of(message, "messages[]", self._ruling)
+        if mark is None:
+            return content
+        blocks = _blocks(content)
+        return [*blocks[:-1], {**blocks[-1], "cache_control": mark}] if blocks else blocks
 
     def _part(self, part: Json, kinds: frozenset[str]) -> Json | None:
         """None for a text that says nothing."""
         kind = part.get("type")
         known = _PARTS.get(kind) if isinstance(kind, str) else None
         if known is None:
-            row = f"{_PART}:{kind}"
-            if isinstance(kind, str) and row in CHAT_TO_MESSAGES:
-                raise refusal(CHAT_TO_MESSAGES, row, "type", self._upstream)
-            raise unknown(kind, "type", self._upstream)
+            raise self._ruling.kind(kind, _PART, "type")
         if kind not in kinds:
             raise wrong("type", f"must be one of {', '.join(sorted(kinds))} in a message of this role")
-        if not part.keys() <= known:
-            self._rest(part, known, _PART)
+        self._ruling.rest(part, known, _PART)
         if kind in _SAID:
             text = string(part.get(kind), kind)
             if not text or text.isspace():
@@ -320,50 +295,59 @@ class Conversation:
             block = self._image(mapping(part.get("image_url"), "image_url"))
         else:
             block = self._file(mapping(part.get("file"), "file"))
-        mark = part.get("cache_control")
+        mark = mark_of(part, _PART, self._ruling)
         if mark is not None:
-            block["cache_control"] = mapping(mark, "cache_control")
+            block["cache_control"] = mark
         return block
 
     def _image(self, image: Json) -> Json:
-        self._rest(image, _IMAGE, f"{_PART}.image_url")
+        self._ruling.rest(image, _IMAGE, f"{_PART}.image_url", "image_url")
         field = "image_url.url"
         url = string(image.get("url"), field)
-        if url[:5].lower() == "data:":
-            media, encoded, data = _data_url(url, field)
-            if not media.startswith("image/"):
-                raise wrong(field, "must hold an image")
-            if not encoded:
-                raise Refusal(field, f"cannot be carried to {self._upstream.sentence}: it must be base64")
-            return {"type": "image", "source": {"type": "base64", "media_type": _media(media), "data": data}}
         if url[:8].lower().startswith(("http://", "https://")):
             return {"type": "image", "source": {"type": "url", "url": url}}
-        raise Refusal(field, f"cannot be carried to {self._upstream.sentence}: it is neither http(s) nor a data URL")
+        found = data_url.parse(url)
+        if found is None:
+            raise self._ruling.cannot(field, "it is neither http(s) nor a data URL")
+        if not found.media_type.startswith("image/"):
+            raise wrong(field, "must hold an image")
+        if not found.is_base64:
+            raise self._ruling.cannot(field, "it must be base64")
+        # "image/jpg" is no type, but written everywhere.
+        media_type = "image/jpeg" if found.media_type == "image/jpg" else found.media_type
+        return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": found.data}}
 
     def _file(self, file: Json) -> Json:
-        if file.get("file_id") is not None:
-            raise refusal(CHAT_TO_MESSAGES, f"{_PART}.file.file_id", "file.file_id", self._upstream)
-        self._rest(file, _FILE, f"{_PART}.file")
+        self._ruling.rest(file, _FILE, f"{_PART}.file", "file")
         field = "file.file_data"
         written, name = string(file.get("file_data"), field), file.get("filename")
-        media, encoded, data = "application/pdf", True, written
-        if written[:5].lower() == "data:":
-            media, encoded, data = _data_url(written, field)
+        found = data_url.parse(written)
+        if found is None:
+            if ":" in written[:100]:
+                raise wrong(field, "must be base64, or a data URL")
+            found = DataUrl("application/pdf", True, written)
         source: Json
-        if media == "application/pdf" and encoded:
-            source = {"type": "base64", "media_type": media, "data": data}
-        elif media.startswith("text/"):
-            source = {"type": "text", "media_type": "text/plain", "data": _decoded(data, encoded, field)}
+        if found.media_type == "application/pdf" and found.is_base64:
+            source = {"type": "base64", "media_type": found.media_type, "data": found.data}
+        elif found.media_type.startswith("text/"):
+            source = {"type": "text", "media_type": "text/plain", "data": _decoded(found, field)}
         else:
-            why = f"of type {media[:50]!r} cannot be carried to {self._upstream.sentence}: it takes PDF and text"
-            raise Refusal(field, why)
+            raise self._ruling.cannot(field, f"it takes PDF and text, not {found.media_type[:50]!r}")
         block: Json = {"type": "document", "source": source}
         if name:
             block["title"] = string(name, "file.filename")
         return block
 
-    def _rest(self, given: Json, known: frozenset[str], place: str) -> None:
-        rest(given, known, place, self._upstream, self._dropped)
+
+def mark_of(given: Json, place: str, ruling: Ruling) -> Json | None:
+    """What the cache is asked to keep. place: of the object that it stands on. Raises Refusal."""
+    mark = given.get("cache_control")
+    if mark is None:
+        return None
+    mapping(mark, "cache_control")
+    ruling.rest(mark, _MARK, f"{place}.cache_control", "cache_control")
+    marked: Json = mark
+    return marked
 
 
 def plain(blocks: list[Json]) -> str | list[Json]:
@@ -380,16 +364,6 @@ def _blocks(content: str | list[Json]) -> list[Json]:
     return content
 
 
-def _marked(content: str | list[Json], message: Json) -> str | list[Json]:
-    """The cache's mark of a whole message, which stands on its last block."""
-    mark = message.get("cache_control")
-    if mark is None:
-        return content
-    mapping(mark, "cache_control")
-    blocks = _blocks(content)
-    return [*blocks[:-1], {**blocks[-1], "cache_control": mark}] if blocks else blocks
-
-
 def _own(entry: Json, name: str) -> str:
     """What the vendor itself signed or encrypted; empty where it is not that. A seal is opened."""
     opaque = entry.get(name)
@@ -403,23 +377,10 @@ def _own(entry: Json, name: str) -> str:
     return opaque
 
 
-def _data_url(url: str, field: str) -> tuple[str, bool, str]:
-    """(media type, whether it is base64, data)."""
-    comma = url.find(",")
-    if comma < 0:
-        raise wrong(field, "must be a data URL with a comma before its data")
-    media, *parameters = url[5:comma].split(";")
-    return media.strip().lower(), "base64" in [p.strip().lower() for p in parameters], url[comma + 1 :]
-
-
-def _media(media: str) -> str:
-    return "image/jpeg" if media == "image/jpg" else media  # which is no type, but written everywhere
-
-
-def _decoded(data: str, encoded: bool, field: str) -> str:
-    if not encoded:
-        return unquote(data)
+def _decoded(found: DataUrl, field: str) -> str:
+    if not found.is_base64:
+        return unquote(found.data)
     try:
-        return base64.b64decode(data).decode()
+        return base64.b64decode(found.data).decode()
     except (binascii.Error, ValueError):
         raise wrong(field, "must hold text in base64") from None

@@ -18,8 +18,6 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from headgate.wire.dialect import Dialect
-from headgate.wire.translate.shape import Refusal
-from headgate.wire.translate.upstream import Upstream
 
 
 class Fate(StrEnum):
@@ -56,29 +54,6 @@ def refused(note: str, *idle: Any) -> Row:
 Rows = Mapping[str, Row]
 
 
-def sort_out(fields: Mapping[str, Any], rows: Rows, upstream: Upstream, names: list[str]) -> None:
-    """Looks at every top-level field before any is converted: refuses, and adds the names of what is dropped.
-    Raises Refusal."""
-    for name, value in fields.items():
-        row = rows.get(name)
-        if row is not None and row.fate in (Fate.CARRIED, Fate.HERE):
-            continue
-        if value is None:
-            continue
-        if row is None:
-            raise Refusal(name or '""', f"is not a field that headgate can carry to {upstream.sentence}")
-        if any(value == idle and type(value) is type(idle) for idle in row.idle):
-            continue
-        if row.fate is Fate.REFUSED:
-            raise refusal(rows, name, name, upstream)
-        names.append(name)
-
-
-def refusal(rows: Rows, row: str, field: str, upstream: Upstream) -> Refusal:
-    """The refusal that a row of the table stands for. field: where it was found."""
-    return Refusal(field, f"cannot be carried to {upstream.sentence}: {rows[row].note}")
-
-
 _ONE_ANSWER = "it gives one answer to a request"
 _SERVER_SIDE = "it is run by its vendor's servers"
 _NO_AUDIO = "it has no audio"
@@ -100,6 +75,7 @@ CHAT_TO_MESSAGES: Rows = {
     ),
     "messages[].content[]:text": carried(),
     "messages[].content[]:image_url": carried("by URL, or base64 in a data URL"),
+    "messages[].content[].image_url.detail": dropped("messages has one way to look at an image", "auto"),
     "messages[].content[]:file": carried("PDF or text in a data URL; becomes a `document`"),
     "messages[].content[].file.file_id": refused("the file lies with another vendor"),
     "messages[].content[]:refusal": carried("becomes text"),
@@ -107,17 +83,19 @@ CHAT_TO_MESSAGES: Rows = {
     "messages[].content[].cache_control": carried(),
     "messages[].content[].prompt_cache_breakpoint": dropped(_HINT),
     "messages[].cache_control": carried("onto its last block"),
-    "messages[].annotations": dropped("an assistant's words go back without their citations"),
-    "messages[].provider_specific_fields": dropped("another program's notes"),
-    "messages[].name": dropped("messages has no names of participants"),
+    "messages[].annotations": dropped("an assistant's words go back without their citations", []),
+    "messages[].parsed": dropped("what a program read from the words"),
+    "messages[].provider_specific_fields": dropped("another program's notes", {}),
+    "messages[].name": dropped("messages has no names of participants", ""),
     "messages[].refusal": carried("becomes text"),
     "messages[].reasoning_content": carried("where `reasoning_details` hold its signature; else dropped"),
     "messages[].reasoning": carried("another name of `reasoning_content`"),
     "messages[].reasoning_details": carried("thinking that this vendor signed goes back to it"),
-    "messages[].tool_calls": carried(),
+    "messages[].tool_calls": carried("arguments that are not the JSON of an object are refused"),
     "messages[].tool_calls[]:custom": refused("it has no tools of type `custom`"),
     "messages[].tool_calls[].index": dropped("left over from a stream"),
-    "messages[].tool_calls[].extra_content": dropped("another vendor's notes"),
+    "messages[].tool_calls[].extra_content": dropped("another vendor's notes", {}),
+    "messages[].tool_calls[].function.parsed_arguments": dropped("what a program read from the arguments"),
     "messages[].function_call": refused("use `tool_calls`"),
     "messages[]:function": refused("use messages of role `tool`"),
     "messages[].audio": refused(_NO_AUDIO),
@@ -127,7 +105,9 @@ CHAT_TO_MESSAGES: Rows = {
     "stream_options": carried("`include_usage`"),
     "stream_options.include_obfuscation": dropped("headgate's streams have no padding", False),
     "stream_options.continuous_usage_stats": dropped("the usage comes once, at the end", False),
-    "temperature": carried("above 1 it becomes 1; dropped for models that take none, and beside thinking"),
+    "temperature": carried(
+        "above 1 it becomes 1, and is named as dropped; dropped for models that take none, and beside thinking"
+    ),
     "top_p": carried("dropped for models that take none, or not beside `temperature`, and below 0.95 beside thinking"),
     "top_k": carried("dropped for models that take none, and beside thinking"),
     "stop": carried("becomes `stop_sequences`; one of white space alone is refused"),
@@ -181,6 +161,19 @@ CHAT_TO_MESSAGES: Rows = {
     **_ENGINE_SAMPLING,
 }
 
+_ANTHROPIC_SERVER_TOOLS = (
+    *("web_search_20250305", "web_search_20260209", "web_search_20260318", "advisor_20260301", "mcp_toolset"),
+    *("web_fetch_20250910", "web_fetch_20260209", "web_fetch_20260309", "web_fetch_20260318"),
+    *("code_execution_20250522", "code_execution_20250825", "code_execution_20260120", "code_execution_20260521"),
+    *("tool_search_tool_bm25", "tool_search_tool_bm25_20251119"),
+    *("tool_search_tool_regex", "tool_search_tool_regex_20251119"),
+)
+_ANTHROPIC_CLIENT_TOOLS = (
+    *("bash_20241022", "bash_20250124", "memory_20250818", "browser_toolset_20260801", "computer_toolset_20260801"),
+    *("computer_20241022", "computer_20250124", "computer_20251124"),
+    *("text_editor_20241022", "text_editor_20250124", "text_editor_20250429", "text_editor_20250728"),
+)
+
 MESSAGES_TO_CHAT: Rows = {
     "model": carried(),
     "messages": carried(),
@@ -213,14 +206,17 @@ MESSAGES_TO_CHAT: Rows = {
     },
     "messages[].content[].content[]:tool_reference": refused("it has no search for tools"),
     "messages[].content[].content[]:browser_state": refused(_VENDOR_TOOL),
-    "messages[].content[].source:file": refused("the file lies with another vendor"),
+    "messages[].content[]:image.source:file": refused("the file lies with another vendor"),
+    "messages[].content[]:document.source:file": refused("the file lies with another vendor"),
     "messages[].content[]:document.source:url": refused("it takes no documents by URL"),
     "messages[].content[].cache_control": dropped(_HINT),
     "messages[].content[].citations": dropped("chat has no citations of documents", {"enabled": False}, []),
     "messages[].content[].transformations": dropped("says how its vendor scales an image", {}),
     "messages[].content[].caller": dropped("says which of its vendor's tools made the call", {"type": "direct"}),
     "messages[].content[].toolset_name": refused(_VENDOR_TOOL),
-    "system": carried("becomes the first message"),
+    "system": carried(
+        "becomes the first message; prompts at the beginning are joined into one, but not for OpenAI itself"
+    ),
     "system[].cache_control": dropped(_HINT),
     "system[].citations": dropped("chat has no citations of documents", []),
     "max_tokens": carried("`max_completion_tokens` where the upstream honours only that"),
@@ -230,14 +226,18 @@ MESSAGES_TO_CHAT: Rows = {
     "top_p": carried("not sent to OpenAI's reasoning models, and then dropped"),
     "top_k": carried("dropped where the upstream refuses it (OpenAI itself, and its reasoning models)"),
     "tools": carried(),
-    "tools[]:server": refused(_VENDOR_TOOL),
+    **{f"tools[]:{kind}": refused(_SERVER_SIDE) for kind in _ANTHROPIC_SERVER_TOOLS},
+    **{f"tools[]:{kind}": refused(_VENDOR_TOOL) for kind in _ANTHROPIC_CLIENT_TOOLS},
     "tools[].cache_control": dropped(_HINT),
     "tools[].defer_loading": dropped("it has no search for tools: all are offered at once", False),
     "tools[].allowed_callers": dropped("it has no tools that call others", ["direct"]),
     "tools[].input_examples": dropped("chat has no examples of a tool's input", []),
     "tools[].eager_input_streaming": dropped(_HINT, False),
     "tool_choice": carried("`disable_parallel_tool_use` becomes `parallel_tool_calls`"),
-    "thinking": carried("its budget becomes `reasoning_effort`; dropped where a model of OpenAI does not reason"),
+    "thinking": carried(
+        "its budget becomes `reasoning_effort`, and where it is disabled the effort `none`, but not for OpenAI's own "
+        "models; dropped where a model of OpenAI does not reason"
+    ),
     "thinking.display": dropped("what was thought is shown as the upstream shows it", "summarized"),
     "thinking.block_binding": dropped("no thinking is checked against the conversation", {}),
     "output_config": carried("`effort` becomes `reasoning_effort`, `format` `response_format`"),
@@ -245,7 +245,7 @@ MESSAGES_TO_CHAT: Rows = {
         "dropped where a model of OpenAI does not reason, and where `thinking` is disabled"
     ),
     "output_config.task_budget": dropped("a hint for the pace of work"),
-    "output_format": carried("becomes `response_format`"),
+    "output_format": carried("becomes `response_format`; refused beside another `output_config.format`"),
     "metadata": carried("`user_id` becomes `user`; OpenAI itself is sent a digest of one above 64 characters"),
     "metadata.*": dropped("labels for the vendor"),
     "container": refused(_SERVER_SIDE),

@@ -7,17 +7,18 @@ The conversation is put into chat's words in `messages_to_chat_turns.py`, and th
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from headgate.wire.translate.asked import Asked
 from headgate.wire.translate.chat_stream import as_chunk
-from headgate.wire.translate.fields import MESSAGES_TO_CHAT, sort_out
+from headgate.wire.translate.fields import MESSAGES_TO_CHAT
 from headgate.wire.translate.messages_to_chat_stream import Stream
-from headgate.wire.translate.messages_to_chat_turns import Turns, flag, rest
+from headgate.wire.translate.messages_to_chat_turns import turns_of
 from headgate.wire.translate.reasoning import EFFORTS, effort_of, nearest
-from headgate.wire.translate.shape import Refusal, is_object, items, mapping, string, wrong
+from headgate.wire.translate.ruling import Ruling
+from headgate.wire.translate.shape import each, flag, integer, is_object, mapping, number, string, wrong
 from headgate.wire.translate.tool_choice import only_the_chosen
 from headgate.wire.translate.upstream import Sampling, Upstream
 
@@ -37,43 +38,43 @@ NAMES: dict[str, str] = {
 }
 
 #: OpenAI takes no more.
-_MOST_STOPS = 4
-_LONGEST_USER = 64
+_MOST_STOPS: Final = 4
+_LONGEST_USER: Final = 64
 
-#: What each object may hold that is carried; `rest` sees to what else stands in it.
-_TOOL = frozenset({"type", "name", "description", "input_schema", "strict"})
-_CHOICE = frozenset({"type", "name", "disable_parallel_tool_use"})
-_THINK = frozenset({"type", "budget_tokens"})
-_CONFIG = frozenset({"effort", "format"})
-_FORMAT = frozenset({"type", "schema"})
+#: What each object may hold that is carried; the ruling sees to what else stands in it.
+_TOOL: Final = frozenset({"type", "name", "description", "input_schema", "strict"})
+_CHOICE: Final = frozenset({"type", "name", "disable_parallel_tool_use"})
+_THINKING: Final = frozenset({"type", "budget_tokens"})
+_CONFIG: Final = frozenset({"effort", "format"})
+_FORMAT: Final = frozenset({"type", "schema"})
 
 
 def request(fields: Json, upstream: Upstream, dropped: list[str]) -> Json:
-    sort_out(fields, MESSAGES_TO_CHAT, upstream, dropped)
-    sent: Json = {"model": upstream.model, "messages": Turns(upstream, dropped).all(fields)}
-    limit = fields.get("max_tokens")
+    """The chat request. Raises Refusal."""
+    ruling = Ruling(MESSAGES_TO_CHAT, upstream, dropped)
+    ruling.top(fields)
+    sent: Json = {"model": upstream.model, "messages": turns_of(fields, ruling)}
+    limit = integer(fields.get("max_tokens"), "max_tokens")
     if limit is not None:
-        if _whole(limit, "max_tokens") < 0:
-            raise wrong("max_tokens", "must be a positive integer")
         if limit == 0:
-            raise Refusal("max_tokens", f"of 0 cannot be carried to {upstream.sentence}: no cache is filled in advance")
+            raise ruling.cannot("max_tokens", "no cache is filled in advance by a limit of 0")
         sent[upstream.limit_field] = limit
     if flag(fields.get("stream"), "stream"):
         sent["stream"] = True
         sent["stream_options"] = {"include_usage": True}
-    _sample(fields, upstream, sent, dropped)
-    stops = _strings(fields.get("stop_sequences"), "stop_sequences")
-    if stops:
-        if upstream.is_openai and len(stops) > _MOST_STOPS:
-            raise Refusal("stop_sequences", f"cannot be carried to {upstream.sentence}: it takes {_MOST_STOPS} at most")
-        sent["stop"] = stops
-    tools = items(fields.get("tools"), "tools")
+    _sampling(fields, sent, ruling)
+    _stop(fields, sent, ruling)
+    tools = each(fields.get("tools"), "tools", lambda tool: _tool(tool, ruling))
     if tools:
-        sent["tools"] = _tools(tools, upstream, dropped)
-    _choose(fields.get("tool_choice"), upstream, sent, dropped)
-    _think(fields, upstream, sent, dropped)
-    _shape(fields, upstream, sent)
-    _identify(fields.get("metadata"), upstream, sent, dropped)
+        sent["tools"] = tools
+    _tool_choice(fields.get("tool_choice"), sent, ruling)
+    config = fields.get("output_config")
+    if config is None:
+        config = {}
+    ruling.rest(mapping(config, "output_config"), _CONFIG, "output_config", "output_config")
+    _reasoning(fields.get("thinking"), config.get("effort"), sent, ruling)
+    _response_format(config.get("format"), fields.get("output_format"), sent, ruling)
+    _identify(fields.get("metadata"), sent, ruling)
     only_the_chosen(sent, upstream)
     return sent
 
@@ -111,58 +112,60 @@ def _blocks(events: list[Json]) -> list[Json | None]:
     return blocks
 
 
-def _sample(fields: Json, upstream: Upstream, sent: Json, dropped: list[str]) -> None:
+def _sampling(fields: Json, sent: Json, ruling: Ruling) -> None:
+    upstream = ruling.upstream
     for name in ("temperature", "top_p", "top_k"):
-        value = fields.get(name)
+        value = number(fields.get(name), name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise wrong(name, "must be a number")
         if (
             upstream.sampling is Sampling.NONE
             or (name == "top_k" and upstream.is_openai)
             or (name == "top_p" and upstream.sampling is Sampling.ONE and "temperature" in sent)
         ):
             if name == "top_k" or value != 1:
-                dropped.append(name)
+                ruling.drop(name)
         else:
             sent[name] = value
 
 
-def _tools(tools: list[Json], upstream: Upstream, dropped: list[str]) -> list[Json]:
-    made: list[Json] = []
-    for index, tool in enumerate(tools):
-        try:
-            kind = tool.get("type")
-            if kind is not None and kind != "custom":
-                why = MESSAGES_TO_CHAT["tools[]:server"].note
-                said = f"of type '{string(kind, 'type')[:50]}' cannot be carried to {upstream.sentence}: {why}"
-                raise Refusal("", said)
-            rest(tool, _TOOL, "tools[]", upstream, dropped)
-            function: Json = {"name": string(tool.get("name"), "name")}
-            if tool.get("description") is not None:
-                function["description"] = string(tool["description"], "description")
-            function["parameters"] = mapping(tool.get("input_schema"), "input_schema")
-            if flag(tool.get("strict"), "strict"):
-                function["strict"] = True
-            made.append({"type": "function", "function": function})
-        except Refusal as refused:
-            raise refused.within(f"tools[{index}]") from None
-    return made
+def _stop(fields: Json, sent: Json, ruling: Ruling) -> None:
+    stops = fields.get("stop_sequences")
+    if stops is None:
+        return
+    if not isinstance(stops, list) or not all(isinstance(one, str) for one in stops):
+        raise wrong("stop_sequences", "must be a list of strings")
+    if ruling.upstream.is_openai and len(stops) > _MOST_STOPS:
+        raise ruling.cannot("stop_sequences", f"it takes {_MOST_STOPS} at most")
+    if stops:
+        sent["stop"] = stops
 
 
-_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+# --- tools
 
 
-def _choose(choice: Any, upstream: Upstream, sent: Json, dropped: list[str]) -> None:
+def _tool(tool: Json, ruling: Ruling) -> Json:
+    kind = tool.get("type")
+    if kind is not None and kind != "custom":
+        raise ruling.kind(kind, "tools[]", "type")
+    ruling.rest(tool, _TOOL, "tools[]")
+    function: Json = {"name": string(tool.get("name"), "name")}
+    if tool.get("description") is not None:
+        function["description"] = string(tool["description"], "description")
+    function["parameters"] = mapping(tool.get("input_schema"), "input_schema")
+    if flag(tool.get("strict"), "strict"):
+        function["strict"] = True
+    return {"type": "function", "function": function}
+
+
+_CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
+
+
+def _tool_choice(choice: Any, sent: Json, ruling: Ruling) -> None:
     if choice is None:
         return
-    choice = mapping(choice, "tool_choice")
-    kind = string(choice.get("type"), "tool_choice.type")
-    try:
-        rest(choice, _CHOICE, "tool_choice", upstream, dropped)
-    except Refusal as refused:
-        raise refused.within("tool_choice") from None
+    kind = string(mapping(choice, "tool_choice").get("type"), "tool_choice.type")
+    ruling.rest(choice, _CHOICE, "tool_choice", "tool_choice")
     alone = flag(choice.get("disable_parallel_tool_use"), "tool_choice.disable_parallel_tool_use")
     if kind == "tool":
         chosen: Any = {"type": "function", "function": {"name": string(choice.get("name"), "tool_choice.name")}}
@@ -176,90 +179,61 @@ def _choose(choice: Any, upstream: Upstream, sent: Json, dropped: list[str]) -> 
             sent["parallel_tool_calls"] = False
 
 
-def _config(fields: Json) -> Json:
-    config = fields.get("output_config")
-    return {} if config is None else mapping(config, "output_config")
+# --- reasoning, the answer's form, and who asks
 
 
-def _think(fields: Json, upstream: Upstream, sent: Json, dropped: list[str]) -> None:
-    effort = _config(fields).get("effort")
+def _reasoning(thinking: Any, effort: Any, sent: Json, ruling: Ruling) -> None:
+    upstream = ruling.upstream
     if effort is not None and string(effort, "output_config.effort") not in EFFORTS:
-        raise Refusal("output_config.effort", f"is not a level that headgate can carry to {upstream.sentence}")
+        raise ruling.cannot("output_config.effort", "it is not a level of effort that headgate knows")
     wanted, kind = effort, None
-    thinking = fields.get("thinking")
     if thinking is not None:
         kind = string(mapping(thinking, "thinking").get("type"), "thinking.type")
-        try:
-            rest(thinking, _THINK, "thinking", upstream, dropped)
-        except Refusal as refused:
-            raise refused.within("thinking") from None
+        ruling.rest(thinking, _THINKING, "thinking", "thinking")
         if kind == "enabled":
-            budget = _whole(thinking.get("budget_tokens"), "thinking.budget_tokens")
+            budget = integer(thinking.get("budget_tokens"), "thinking.budget_tokens")
+            if budget is None:
+                raise wrong("thinking.budget_tokens", "must be an integer")
             wanted = effort or effort_of(budget)
         elif kind == "disabled":
-            wanted = "none" if upstream.is_hub else None
+            wanted = "none" if upstream.takes_none else None
             if effort is not None:
-                dropped.append("output_config.effort")
+                ruling.drop("output_config.effort")
                 effort = None
         elif kind not in ("adaptive", "between_tools"):
-            raise Refusal("thinking.type", f"is not one that headgate can carry to {upstream.sentence}")
-    # OpenAI refuses an effort to those of its models that do not reason.
-    if not upstream.efforts or (upstream.is_openai and upstream.sampling is not Sampling.NONE):
+            raise ruling.kind(kind, "thinking", "thinking.type")
+    if not upstream.takes_effort:
         if kind in ("enabled", "adaptive"):
-            dropped.append("thinking")
+            ruling.drop("thinking")
         if effort is not None:
-            dropped.append("output_config.effort")
+            ruling.drop("output_config.effort")
     elif wanted is not None:
         sent["reasoning_effort"] = nearest(wanted, upstream.efforts)
-    try:
-        rest(_config(fields), _CONFIG, "output_config", upstream, dropped)
-    except Refusal as refused:
-        raise refused.within("output_config") from None
 
 
-def _shape(fields: Json, upstream: Upstream, sent: Json) -> None:
-    for field, shape in (
-        ("output_config.format", _config(fields).get("format")),
-        ("output_format", fields.get("output_format")),
-    ):
-        if shape is None:
+def _response_format(newer: Any, older: Any, sent: Json, ruling: Ruling) -> None:
+    """newer, older: what stands in `output_config.format` and in `output_format`."""
+    for field, form in (("output_config.format", newer), ("output_format", older)):
+        if form is None:
             continue
-        kind = string(mapping(shape, field).get("type"), f"{field}.type")
+        kind = mapping(form, field).get("type")
         if kind != "json_schema":
-            raise Refusal(field, f"of type '{kind[:50]}' cannot be carried to {upstream.sentence}")
-        schema = mapping(shape.get("schema"), f"{field}.schema")
-        try:
-            rest(shape, _FORMAT, field, upstream, [])
-        except Refusal as refused:
-            raise refused.within(field) from None
-        described = {"name": "answer", "schema": schema, "strict": True}
-        sent.setdefault("response_format", {"type": "json_schema", "json_schema": described})
+            raise ruling.kind(kind, field, f"{field}.type")
+        ruling.rest(form, _FORMAT, field, field)
+        described = {"name": "answer", "schema": mapping(form.get("schema"), f"{field}.schema"), "strict": True}
+        made = {"type": "json_schema", "json_schema": described}
+        if sent.setdefault("response_format", made) != made:
+            raise ruling.cannot(field, "'output_config.format' asks for another form")
 
 
-def _identify(metadata: Any, upstream: Upstream, sent: Json, dropped: list[str]) -> None:
+def _identify(metadata: Any, sent: Json, ruling: Ruling) -> None:
     if metadata is None:
         return
-    for name, value in mapping(metadata, "metadata").items():
-        if value is None:
-            continue
-        if name != "user_id":
-            dropped.append("metadata.*")
-            continue
-        user = string(value, "metadata.user_id")
-        if upstream.is_openai and len(user) > _LONGEST_USER:
-            user = blake2b(user.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-        sent["user"] = user
-
-
-def _whole(value: Any, field: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise wrong(field, "must be an integer")
-
-
-def _strings(value: Any, field: str) -> list[str]:
-    if value is None:
-        return []
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return value
-    raise wrong(field, "must be a list of strings")
+    if any(name != "user_id" and value is not None for name, value in mapping(metadata, "metadata").items()):
+        ruling.drop("metadata.*")  # labels cannot change the answer, and their names are the client's own
+    if metadata.get("user_id") is None:
+        return
+    user = string(metadata["user_id"], "metadata.user_id")
+    if ruling.upstream.is_openai and len(user) > _LONGEST_USER:
+        user = blake2b(user.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    sent["user"] = user

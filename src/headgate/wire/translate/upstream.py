@@ -74,6 +74,13 @@ class Upstream:
         return bool(self.efforts) and not (self.is_openai and self.sampling is not Sampling.NONE)
 
     @property
+    def takes_none(self) -> bool:
+        """Whether it may be asked not to reason (effort `none`). Of OpenAI's own models not all know that level."""
+        return (
+            self.takes_effort and "none" in self.efforts and (self.is_hub or not _OPENAI_OWN.search(self.model.lower()))
+        )
+
+    @property
     def sentence(self) -> str:
         """Who it is, for refusals."""
         return f"{self.target}, which speaks {self.dialect.value}"
@@ -85,6 +92,8 @@ _NAMELESS = frozenset({"llamacpp", "lmstudio", "ollama", "tgi"})
 #: What Ollama, vLLM and their like take.
 _COMMON_EFFORTS = ("none", "low", "medium", "high")
 _OPENAI_REASONING = re.compile(r"(?:^|[/.])(?:o\d|gpt-[5-9]|gpt-\d\d|codex)")
+#: Its models that reason, those that do not, and those that others run.
+_OPENAI_OWN = re.compile(r"(?:^|[/.:])(?:o\d|gpt-|chatgpt|codex)")
 _CLAUDE = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
 
 
