@@ -13,7 +13,9 @@ from headgate.errors import Problem
 from headgate.wire.dialect import TRANSLATED, Dialect, route
 from headgate.wire.outgoing import Outgoing, outgoing
 from headgate.wire.request import Request, parse
-from headgate.wire.translate import tool_ids
+from headgate.wire.translate import responses_to_chat, tool_ids
+from headgate.wire.translate.asked import Asked
+from headgate.wire.translate.foreign import without_foreign_reasoning
 from headgate.wire.translate.reasoning import (
     EFFORTS,
     MIN_BUDGET,
@@ -281,6 +283,21 @@ def test_a_body_that_is_nested_too_deep_to_be_written_again_is_refused():
     assert isinstance(request, Request)
     problem = outgoing(request, Dialect.MESSAGES, target="up/m", model="m", base_url=LOCAL, now_s=1)
     assert isinstance(problem, Problem) and problem.status == 400
+
+
+DEEP = orjson.loads(b'{"":[' * 480 + b"7" + b"]}" * 480)
+
+
+def test_what_is_nested_too_deep_to_be_shown_is_not_shown():
+    turns = [USER, {"role": "assistant", "content": [OURS, {"type": DEEP}, TEXT]}, USER]
+    changed, names = without_foreign_reasoning(
+        Dialect.MESSAGES, b"hg1.", {"messages": turns, "max_tokens": 9}, lambda: False
+    )
+    assert changed["messages"][1]["content"] == [{"type": DEEP}, TEXT] and names
+    upstream = describe("up/m", "m", Dialect.CHAT, LOCAL)
+    asked = Asked({"model": "m", "input": "x"}, {"model": "m"}, upstream, 1)
+    answer = {"created": DEEP, "choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}]}
+    assert responses_to_chat.answer(answer, asked)["created_at"] == 1
 
 
 def test_reasoning_that_it_signed_goes_back_byte_for_byte():

@@ -95,8 +95,10 @@ def _unsigned(message: Json) -> Json:
 def _is_sealed_block(block: Any) -> bool:
     if not isinstance(block, dict):
         return False
-    opaque = {"thinking": "signature", "redacted_thinking": "data"}.get(str(block.get("type")))
-    return opaque is not None and _is_sealed(block.get(opaque))
+    kind = block.get("type")
+    return (kind == "thinking" and _is_sealed(block.get("signature"))) or (
+        kind == "redacted_thinking" and _is_sealed(block.get("data"))
+    )
 
 
 def _is_sealed_item(item: Any) -> bool:

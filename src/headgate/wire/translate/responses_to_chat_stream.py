@@ -233,7 +233,9 @@ def _suffix(event: Json, asked: Asked) -> str:
     suffix = _PREFIX.sub("", given, count=1)
     if _SUFFIX.match(suffix):
         return suffix
-    made_of = f"{given}\0{asked.upstream.model}\0{event.get('created')}\0{asked.now_s}"
+    created = event.get("created")
+    dated = created if isinstance(created, int) else ""  # not what is nested, and too deep to be written out
+    made_of = f"{given}\0{asked.upstream.model}\0{dated}\0{asked.now_s}"
     return blake2b(made_of.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
